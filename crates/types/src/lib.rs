@@ -8,6 +8,7 @@ pub mod cbor;
 pub mod id;
 pub mod label;
 pub mod limits;
+pub mod mesh;
 pub mod time;
 
 mod hash;
