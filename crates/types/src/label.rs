@@ -68,6 +68,8 @@ labels! {
     VAULT_RECORD = "qecnet/store/vault-record/v1";
     /// Token of a console sign-in.
     CONSOLE_TOKEN = "qecnet/hub/console-token/v1";
+    /// Small choices of a quantum receiver or a simulated fibre, expanded from a fresh seed.
+    QKD_DRAW = "qecnet/qkd/draw/v1";
 }
 
 impl Label {
