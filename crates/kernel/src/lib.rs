@@ -7,6 +7,7 @@
 pub mod effect;
 pub mod event;
 mod hexbytes;
+pub mod policy;
 pub mod record;
 
 use event::Event;
