@@ -4,7 +4,9 @@
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use types::mesh::{Delivery, ForwardSpec, Function, KeyType, LinkReport, SignalKind, Subject};
-use types::{BoundaryId, ForwardId, GrantId, Hash, IncidentId, KeyId, LinkId, Millis, NodeId, OperatorId, RequestId, Timestamp};
+use types::{
+    BoundaryId, ForwardId, GrantId, Hash, IncidentId, KeyId, LinkId, Millis, NodeId, OperatorId, RequestId, Timestamp,
+};
 
 /// The first event of a boundary: who may act, under which policy, with which timing.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
