@@ -1,1 +1,39 @@
-//! Placeholder header.
+//! Photons to key bits: the quantum channel, its post-processing, and the pool of pad bits.
+//!
+//! In scope: models of source, fibre and detectors; sifting, estimation, reconciliation,
+//! verification, privacy amplification, authentication; the book-keeping of shared bits. Out of
+//! scope: sockets, clocks, files, random numbers of its own. Every type takes what it needs as
+//! arguments and gives messages as bytes, so the two ends can run in one test or on two machines.
+//!
+//! The chain, with its formulas and their sources, is drawn in `docs/qkd.md`.
+
+pub mod cascade;
+pub mod entropy;
+pub mod finite;
+pub mod params;
+pub mod pool;
+pub mod stats;
+pub mod toeplitz;
+pub mod wire;
+
+mod auth;
+mod bits;
+mod block;
+mod clmul;
+mod detector;
+mod fibre;
+mod field;
+mod source;
+
+pub use auth::{HashKey, PAD_LEN_PER_BLOCK, TAG_LEN, TagKeys};
+pub use bits::{Bits, SecretBits};
+pub use block::{AbortReason, Alice, BlockAbort, BlockOutcome, BlockStats, Bob, MAX_PADS_NAME, Offer, Step};
+pub use detector::{Detections, Detector};
+pub use entropy::Entropy;
+pub use fibre::{Fibre, Tap};
+pub use params::{BlockParams, DetectorParams, FibreParams, LinkParams};
+pub use pool::{Cursor, PadRange, Pool, PoolError, Side};
+pub use source::{FrameError, Source};
+
+#[cfg(test)]
+mod seeded;

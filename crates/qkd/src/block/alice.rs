@@ -1,0 +1,258 @@
+use std::sync::Arc;
+
+use crate::auth::{TAG_LEN, TagKeys, Transcript};
+use crate::bits::{Bits, SecretBits};
+use crate::block::message::{Announcement, Kind, Message, read_announcement, start};
+use crate::block::{AbortReason, BlockAbort, BlockOutcome, BlockStats, Step, judge, settle, verify_hash};
+use crate::cascade::{Answerer, Schedule, Shuffles};
+use crate::entropy::Entropy;
+use crate::params::BlockParams;
+use crate::source::Source;
+use crate::toeplitz;
+use crate::wire::{Reader, WireError, put_var};
+
+/// Bob's first message, taken apart but not yet authenticated: it says which pads to use.
+pub struct Offer {
+    block: u64,
+    announcement: Announcement,
+    covered: Vec<u8>,
+    tag: [u8; TAG_LEN],
+}
+
+impl Offer {
+    /// Takes Bob's first message apart.
+    pub fn parse(message: &[u8]) -> Result<Self, WireError> {
+        let message = Message::parse(message)?;
+        let tag = message.tag.filter(|_| message.kind == Kind::Detections && message.sequence == 0);
+        let tag = tag.ok_or(WireError::Kind)?;
+        let announcement = read_announcement(message.body)?;
+        Ok(Self { block: message.block, announcement, covered: message.covered.to_vec(), tag })
+    }
+
+    /// Number of the block.
+    pub fn block(&self) -> u64 {
+        self.block
+    }
+
+    /// The name Bob gave to the pads he drew for this block (see [`crate::Bob::start`]).
+    pub fn pads(&self) -> &[u8] {
+        &self.announcement.pads
+    }
+}
+
+/// Alice's end of one block.
+pub struct Alice {
+    params: BlockParams,
+    transcript: Transcript,
+    next: u32,
+    stats: BlockStats,
+    key: Bits,
+    state: State,
+}
+
+enum State {
+    Answering(Answerer),
+    Confirming(SecretBits),
+    Over,
+}
+
+impl Alice {
+    /// Accepts Bob's offer: authenticates it, sifts against what `source` prepared, and compares
+    /// the test bits. Returns the session and the answer to send.
+    pub fn accept<E: Entropy>(
+        params: &BlockParams,
+        offer: Offer,
+        keys: TagKeys,
+        source: &mut Source<E>,
+    ) -> Result<(Self, Vec<u8>), BlockAbort> {
+        let mut alice = Self {
+            params: params.clone(),
+            transcript: Transcript::new(keys),
+            next: 1,
+            stats: BlockStats { block: offer.block, ..BlockStats::default() },
+            key: Bits::default(),
+            state: State::Over,
+        };
+        match alice.sift(offer, source) {
+            Ok(reply) => Ok((alice, reply)),
+            Err((reason, notice)) => {
+                let mut abort = alice.abort(reason);
+                // a refusal that carries its authenticated reasons is better than a bare notice
+                abort.notice = notice.or(abort.notice);
+                Err(abort)
+            }
+        }
+    }
+
+    fn sift<E: Entropy>(
+        &mut self,
+        offer: Offer,
+        source: &mut Source<E>,
+    ) -> Result<Vec<u8>, (AbortReason, Option<Vec<u8>>)> {
+        self.transcript.add(false, &offer.covered);
+        self.transcript.check(&offer.tag).map_err(|_| (AbortReason::BadTag, None))?;
+        let Announcement { slots, z, tests, pulses, .. } = offer.announcement;
+        self.stats.pulses = pulses;
+        self.stats.detected = slots.len() as u64;
+        let prepared = source.prepared(&slots).ok_or((AbortReason::UnknownPulses, None))?;
+        if let Some(last) = slots.last() {
+            source.forget_before(last + 1);
+        }
+        let mut matched = Bits::with_capacity(slots.len());
+        self.key = Bits::with_capacity(slots.len());
+        for (i, qubit) in prepared.iter().enumerate() {
+            let agree = qubit.z == z.get(i);
+            if z.get(i) {
+                self.stats.sampled += u64::from(agree);
+                self.stats.errors += u64::from(agree && qubit.bit != tests.get(i));
+            } else {
+                matched.push(agree);
+                if agree {
+                    self.key.push(qubit.bit);
+                }
+            }
+        }
+        self.stats.key_bits = self.key.len() as u64;
+        self.stats.sifted = self.stats.key_bits + self.stats.sampled;
+        let verdict = judge(&self.params, &mut self.stats);
+        let mut out = start(Kind::Sifted, self.stats.block, self.next);
+        put_var(&mut out, self.stats.sampled);
+        put_var(&mut out, self.stats.errors);
+        put_var(&mut out, self.stats.key_bits);
+        if verdict.is_ok() {
+            let schedule = self.schedule();
+            schedule.write(&mut out);
+            matched.write_bytes(&mut out);
+            let shuffles = Arc::new(Shuffles::new(schedule.frame_bits()));
+            self.state = State::Answering(Answerer::new(schedule, shuffles, &self.key));
+        }
+        self.next += 2;
+        let sealed = self.seal(out).map_err(|reason| (reason, None))?;
+        match verdict {
+            Ok(()) => Ok(sealed),
+            Err(reason) => Err((reason, Some(sealed))),
+        }
+    }
+
+    fn schedule(&self) -> Schedule {
+        // one error more than seen: an estimate of zero would make blocks without end
+        let rate = (self.stats.errors + 1) as f64 / self.stats.sampled.max(1) as f64;
+        Schedule::new(self.key.len(), rate, self.params.pace)
+    }
+
+    /// Takes one message of Bob's. Random bits are drawn for the seed of the amplification.
+    pub fn handle(&mut self, message: &[u8], entropy: &mut impl Entropy) -> Result<Step, BlockAbort> {
+        let parsed = match Message::parse(message) {
+            Ok(parsed) => parsed,
+            Err(error) => return Err(self.abort(error.into())),
+        };
+        if parsed.block != self.stats.block {
+            return Ok(Step::Ignored);
+        }
+        if parsed.kind == Kind::GiveUp {
+            let mut abort = self.abort(AbortReason::ByPeer);
+            abort.notice = None;
+            return Err(abort);
+        }
+        if parsed.sequence + 1 < self.next {
+            return Ok(Step::Ignored);
+        }
+        self.advance(&parsed, entropy).map_err(|reason| self.abort(reason))
+    }
+
+    fn advance(&mut self, message: &Message<'_>, entropy: &mut impl Entropy) -> Result<Step, AbortReason> {
+        if message.sequence + 1 != self.next {
+            return Err(AbortReason::OutOfTurn);
+        }
+        self.transcript.add(false, message.covered);
+        if let Some(tag) = &message.tag {
+            self.transcript.check(tag).map_err(|_| AbortReason::BadTag)?;
+        }
+        match (message.kind, std::mem::replace(&mut self.state, State::Over)) {
+            (Kind::Ask, State::Answering(mut answerer)) => {
+                let mut reader = Reader::new(message.body);
+                let parities = answerer.answer(&mut reader)?;
+                reader.end()?;
+                let mut out = start(Kind::Parities, self.stats.block, self.next);
+                put_var(&mut out, parities.len() as u64);
+                parities.write_bytes(&mut out);
+                self.state = State::Answering(answerer);
+                self.stats.round_trips += 1;
+                self.next += 2;
+                self.transcript.add(true, &out);
+                Ok(Step::Reply(out))
+            }
+            (Kind::Settled, State::Answering(answerer)) => self.amplify(message.body, &answerer, entropy),
+            (Kind::Confirm, State::Confirming(key)) => {
+                if !message.body.is_empty() {
+                    return Err(WireError::Long.into());
+                }
+                self.finish_stats();
+                let outcome = Box::new(BlockOutcome { key, stats: self.stats.clone() });
+                Ok(Step::Finished { reply: None, outcome })
+            }
+            _ => Err(AbortReason::OutOfTurn),
+        }
+    }
+
+    fn amplify(&mut self, body: &[u8], answerer: &Answerer, entropy: &mut impl Entropy) -> Result<Step, AbortReason> {
+        let mut reader = Reader::new(body);
+        let leaked = reader.var(u64::from(u32::MAX))?;
+        self.stats.corrected = reader.var(self.stats.key_bits)?;
+        reader.end()?;
+        if leaked != answerer.leaked() {
+            return Err(AbortReason::Disagreement);
+        }
+        self.stats.leaked_bits = leaked;
+        let length = settle(&self.params, &mut self.stats, self.transcript.epsilon())?;
+        let mut point = [0; 16];
+        entropy.fill(&mut point);
+        let hash = verify_hash(u128::from_le_bytes(point), &self.key, self.stats.verify_bits);
+        let seed_len = toeplitz::seed_len(self.key.len(), length);
+        let mut seed = vec![0; seed_len.div_ceil(8)];
+        entropy.fill(&mut seed);
+        if let Some(last) = seed.last_mut() {
+            *last &= 0xff >> ((8 - seed_len % 8) % 8);
+        }
+        let mut out = start(Kind::Amplify, self.stats.block, self.next);
+        put_var(&mut out, length as u64);
+        out.extend_from_slice(&point);
+        out.extend_from_slice(&hash.to_le_bytes());
+        out.extend_from_slice(&seed);
+        let seed = Bits::from_bytes(&seed, seed_len).ok_or(AbortReason::Disagreement)?;
+        let key = toeplitz::hash(&seed, &self.key, length).ok_or(AbortReason::Disagreement)?;
+        self.key = Bits::default();
+        self.state = State::Confirming(SecretBits::new(key));
+        self.next += 2;
+        self.seal(out).map(Step::Reply)
+    }
+
+    fn seal(&mut self, mut out: Vec<u8>) -> Result<Vec<u8>, AbortReason> {
+        self.transcript.add(true, &out);
+        out.extend_from_slice(&self.transcript.tag().ok_or(AbortReason::OutOfTurn)?);
+        Ok(out)
+    }
+
+    fn finish_stats(&mut self) {
+        self.stats.tag_bits = crate::auth::PAD_LEN_PER_BLOCK as u32 * 8;
+        self.stats.epsilon = self.params.eps_sec + self.params.eps_cor + self.transcript.epsilon();
+    }
+
+    /// Number of the block.
+    pub fn block(&self) -> u64 {
+        self.stats.block
+    }
+
+    /// Gives the block up, as on a timeout; every secret of it is wiped.
+    pub fn give_up(mut self) -> BlockAbort {
+        self.abort(AbortReason::ByCaller)
+    }
+
+    fn abort(&mut self, reason: AbortReason) -> BlockAbort {
+        self.key = Bits::default();
+        self.state = State::Over;
+        self.stats.secret_bits = 0;
+        let notice = Some(start(Kind::GiveUp, self.stats.block, 0));
+        BlockAbort { reason, stats: Box::new(self.stats.clone()), notice }
+    }
+}

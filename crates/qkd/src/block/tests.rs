@@ -1,0 +1,131 @@
+use super::AbortReason;
+use crate::params::LinkParams;
+use crate::seeded::{Bench, End, Fault, Seeded};
+
+fn honest(_: usize) -> Fault {
+    Fault::None
+}
+
+fn small() -> LinkParams {
+    let mut params = LinkParams { frame_pulses: 5_000, ..LinkParams::default() };
+    params.block.clicks = 6_000;
+    params.block.eps_sec = 1e-6;
+    params.block.min_test_bits = 100;
+    params
+}
+
+fn keys_never_differ(alice: &End, bob: &End) {
+    if let (Ok(a), Ok(b)) = (alice, bob) {
+        assert_eq!(*a.key.expose_bytes(), *b.key.expose_bytes());
+        assert_eq!(a.stats.secret_bits, b.stats.secret_bits);
+    }
+    // Bob finishes first: Alice never has a block that Bob has not
+    assert!(alice.is_err() || bob.is_ok());
+}
+
+/// KM-09: the default link yields well over 1 kbit/s below 11 % QBER.
+#[test]
+fn the_default_link_yields_equal_keys_at_the_stated_rate() {
+    let mut bench = Bench::new(LinkParams::default(), 1);
+    let (alice, bob) = bench.block(1, honest);
+    let (alice, bob) = (alice.unwrap(), bob.unwrap());
+    assert_eq!(*alice.key.expose_bytes(), *bob.key.expose_bytes());
+    assert_eq!(alice.stats, bob.stats);
+    let stats = alice.stats;
+    let seconds = stats.pulses as f64 / f64::from(bench.params.pulse_rate_hz);
+    println!("{stats:?}\n{} bit/s", stats.secret_bits as f64 / seconds);
+    assert!(stats.secret_bits as f64 / seconds > 10_000.0);
+    assert!((5_000..15_000).contains(&stats.qber_ppm));
+    assert!(stats.qber_upper_ppm > stats.qber_ppm && stats.key_bits > stats.secret_bits);
+    assert!(seconds < 2.0);
+}
+
+/// KM-09: intercept-resend of every qubit gives a QBER of 25 %, of half of them 12.5 % on top of
+/// the fibre's own; both end the block at both ends.
+#[test]
+fn a_tap_is_seen_as_physics_says() {
+    for (fraction, wanted) in [(1.0, 0.25), (0.5, 0.125)] {
+        let mut params = LinkParams::default();
+        params.fibre.misalignment = 0.0;
+        params.detector.dark_count = 0.0;
+        let mut bench = Bench::new(params, 5).tapped(fraction);
+        let (alice, bob) = bench.block(1, honest);
+        let (alice, bob) = (alice.unwrap_err(), bob.unwrap_err());
+        assert!(matches!(alice.reason, AbortReason::Qber { .. }), "{alice:?}");
+        assert!(matches!(bob.reason, AbortReason::Qber { .. }), "{bob:?}");
+        let qber = f64::from(alice.stats.qber_ppm) / 1e6;
+        let sigma = (wanted * (1.0 - wanted) / alice.stats.sampled as f64).sqrt();
+        assert!((qber - wanted).abs() < 5.0 * sigma, "{fraction}: {qber}");
+        assert_eq!(alice.stats.qber_ppm, bob.stats.qber_ppm);
+    }
+}
+
+/// Lost, repeated, corrupted, cut and replayed messages: equal keys or a clean abort.
+#[test]
+fn faults_end_in_equal_keys_or_a_clean_abort() {
+    let (mut done, mut given_up) = (0, 0);
+    for seed in 0..300 {
+        let mut bench = Bench::new(small(), seed * 10);
+        let mut rng = Seeded::new(seed);
+        let (alice, bob) = bench.block(seed, |_| match rng.below(250) {
+            0 => Fault::Drop,
+            1 => Fault::Corrupt(rng.word() as usize),
+            2 => Fault::Truncate(rng.word() as usize),
+            3..20 => Fault::Duplicate,
+            20..40 => Fault::Replay,
+            _ => Fault::None,
+        });
+        keys_never_differ(&alice, &bob);
+        if alice.is_ok() { done += 1 } else { given_up += 1 }
+    }
+    println!("{done} keys, {given_up} aborts");
+    assert!(done > 30 && given_up > 30);
+}
+
+/// Every message in turn, with one flipped bit: no key at the end that was lied to.
+#[test]
+fn one_flipped_bit_in_any_message_never_gives_a_key_to_alice() {
+    let messages = {
+        let mut count = 0;
+        let (alice, _) = Bench::new(small(), 3).block(1, |i| {
+            count = i + 1;
+            Fault::None
+        });
+        alice.unwrap();
+        count
+    };
+    let mut rng = Seeded::new(9);
+    for target in 0..messages {
+        for _ in 0..3 {
+            let bit = rng.word() as usize;
+            let mut bench = Bench::new(small(), 3);
+            let (alice, bob) = bench.block(1, |i| if i == target { Fault::Corrupt(bit) } else { Fault::None });
+            assert!(alice.is_err(), "message {target}, bit {bit}");
+            // only the last message comes after Bob is done
+            assert!(bob.is_err() || target == messages - 1);
+        }
+    }
+}
+
+#[test]
+fn a_dark_channel_and_a_short_block_give_no_key() {
+    let mut params = small();
+    params.fibre.length_km = 400.0;
+    params.detector.dark_count = 1e-2;
+    params.block.clicks = 500;
+    params.block.min_test_bits = 5;
+    let (alice, bob) = Bench::new(params, 1).block(1, honest);
+    assert!(matches!(alice.unwrap_err().reason, AbortReason::Qber { .. }));
+    assert!(bob.is_err());
+    let mut params = small();
+    params.block.clicks = 200;
+    let (alice, bob) = Bench::new(params, 1).block(1, honest);
+    assert!(matches!(alice.unwrap_err().reason, AbortReason::TooFew { .. }));
+    assert!(matches!(bob.unwrap_err().reason, AbortReason::TooFew { .. }));
+    let mut params = small();
+    params.block.clicks = 2_000;
+    params.block.eps_sec = 1e-20;
+    let (alice, bob) = Bench::new(params, 1).block(1, honest);
+    assert_eq!(alice.unwrap_err().reason, AbortReason::NoSecret);
+    assert!(bob.is_err());
+}

@@ -1,0 +1,205 @@
+//! Error reconciliation by Cascade (Brassard and Salvail 1993), in the form Martinez-Mateo et al.
+//! 2014 (arXiv 1407.3257) found best ("option 8" block sizes).
+//!
+//! The string is cut into frames of at most 2^14 bits. In each pass a frame is shuffled, cut into
+//! blocks of a power of two, and the parities of the blocks are compared. Every block with a
+//! different parity holds an odd number of errors, one of which is found by binary search. All
+//! parities ever disclosed, of blocks and of the halves met in searches, are kept and used again:
+//! a corrected bit turns over every known parity above it in every pass.
+//!
+//! Bob asks, Alice answers. All questions of all frames that do not depend on each other travel
+//! together, so the number of round trips does not grow with the number of frames. Every answer
+//! bit counts as one leaked bit; the last block of a pass is never asked for, since the parity of
+//! the whole frame is known after the first pass.
+
+mod answer;
+mod ask;
+mod shuffle;
+
+pub(crate) use answer::Answerer;
+pub(crate) use ask::Asker;
+pub use shuffle::Shuffles;
+
+use crate::wire::{Reader, WireError, put_var};
+
+/// Longest frame in bits.
+pub(crate) const FRAME_BITS: usize = 1 << 14;
+
+/// Passes, the first over the unshuffled frame.
+pub(crate) const PASSES: usize = 14;
+
+/// Log2 of the block size in each pass, and how the string is cut into frames.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schedule {
+    bits: usize,
+    frame: usize,
+    levels: [u8; PASSES],
+    pace: Pace,
+}
+
+/// What reconciliation is sparing with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// Leaked bits: searches run in one pass at a time, so that none pays for an error that
+    /// another one is about to find.
+    Frugal,
+    /// Round trips: searches run in all passes at once, and the later passes open together.
+    Quick,
+}
+
+impl Schedule {
+    /// The schedule for a string of `bits` bits with an expected error rate of `qber`.
+    ///
+    /// With α = log2(1/qber) - 1/2 the frugal block sizes are 2^⌈α⌉, 2^⌈(α + 12)/2⌉, 2^12 and then
+    /// half the frame. The quick first two are 2^⌈α - 1⌉ and 2^⌈α + 1⌉, so that less is left to later passes.
+    pub fn new(bits: usize, qber: f64, pace: Pace) -> Self {
+        let alpha = qber.clamp(1e-4, 0.25).log2().abs() - 0.5;
+        let (first, second) = match pace {
+            Pace::Frugal => (alpha.ceil(), ((alpha + 12.0) / 2.0).ceil()),
+            Pace::Quick => ((alpha - 1.0).ceil(), (alpha + 1.0).ceil()),
+        };
+        Self::with_levels(bits, first.max(1.0) as u8, second.max(1.0) as u8, pace)
+    }
+
+    fn with_levels(bits: usize, first: u8, second: u8, pace: Pace) -> Self {
+        let frames = bits.div_ceil(FRAME_BITS).max(1);
+        let frame = bits.div_ceil(frames);
+        let half = frame.max(2).next_power_of_two().trailing_zeros() as u8 - 1;
+        let mut levels = [half; PASSES];
+        levels[0] = first.min(half);
+        levels[1] = second.min(half);
+        levels[2] = half.min(12);
+        Self { bits, frame, levels, pace }
+    }
+
+    /// Bits in the whole string.
+    pub fn bits(&self) -> usize {
+        self.bits
+    }
+
+    /// Bits in a frame; the last one may be filled up with zeros.
+    pub fn frame_bits(&self) -> usize {
+        self.frame
+    }
+
+    pub(crate) fn frames(&self) -> usize {
+        self.bits.div_ceil(self.frame.max(1))
+    }
+
+    /// Blocks of a pass.
+    fn blocks(&self, pass: usize) -> usize {
+        self.frame.div_ceil(1 << self.levels[pass])
+    }
+
+    /// Block parities disclosed when a pass opens.
+    fn opening(&self, pass: usize) -> usize {
+        self.blocks(pass) - usize::from(pass > 0)
+    }
+
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        put_var(out, self.bits as u64);
+        out.extend_from_slice(&[self.levels[0], self.levels[1], u8::from(self.pace == Pace::Quick)]);
+    }
+
+    pub(crate) fn read(reader: &mut Reader<'_>, max_bits: usize) -> Result<Self, WireError> {
+        let bits = reader.var(max_bits as u64)? as usize;
+        let [first, second, pace] = reader.array()?;
+        let pace = match pace {
+            0 => Pace::Frugal,
+            1 => Pace::Quick,
+            _ => return Err(WireError::Number),
+        };
+        let schedule = Self::with_levels(bits, first, second, pace);
+        let kept = schedule.levels[0] == first && schedule.levels[1] == second;
+        if kept { Ok(schedule) } else { Err(WireError::Number) }
+    }
+}
+
+/// One question of Bob's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Query {
+    /// The block parities of a pass.
+    Open { frame: usize, pass: usize },
+    /// The parity of the left half of a node whose parity is known.
+    Left { frame: usize, pass: usize, node: Node },
+}
+
+/// A range of 2^level positions of a shuffled frame: `index << level` onward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Node(u32);
+
+impl Node {
+    fn new(level: u8, index: usize) -> Self {
+        Self(u32::from(level) << 24 | index as u32)
+    }
+
+    fn level(self) -> u8 {
+        (self.0 >> 24) as u8
+    }
+
+    fn index(self) -> usize {
+        (self.0 & 0xff_ffff) as usize
+    }
+
+    fn child(self, right: bool) -> Self {
+        Self::new(self.level() - 1, self.index() * 2 + usize::from(right))
+    }
+
+    fn range(self, len: usize) -> (usize, usize) {
+        let start = self.index() << self.level();
+        (start, (start + (1 << self.level())).min(len))
+    }
+}
+
+const OPEN: u8 = 0xff;
+
+/// Questions as `var (frame·16 + pass) ‖ u8 level or 0xff ‖ var index`, one after another.
+fn write_queries(queries: &[Query], out: &mut Vec<u8>) {
+    put_var(out, queries.len() as u64);
+    for query in queries {
+        match *query {
+            Query::Open { frame, pass } => {
+                put_var(out, (frame * 16 + pass) as u64);
+                out.push(OPEN);
+            }
+            Query::Left { frame, pass, node } => {
+                put_var(out, (frame * 16 + pass) as u64);
+                out.push(node.level());
+                put_var(out, node.index() as u64);
+            }
+        }
+    }
+}
+
+fn read_queries(reader: &mut Reader<'_>, schedule: &Schedule) -> Result<Vec<Query>, WireError> {
+    let count = reader.var((schedule.bits + schedule.frames() * PASSES) as u64)? as usize;
+    if count > reader.left() {
+        return Err(WireError::Short);
+    }
+    let mut queries = Vec::with_capacity(count);
+    for _ in 0..count {
+        let place = reader.var(schedule.frames() as u64 * 16)? as usize;
+        let (frame, pass) = (place / 16, place % 16);
+        if frame >= schedule.frames() || pass >= PASSES {
+            return Err(WireError::Number);
+        }
+        let level = reader.u8()?;
+        if level == OPEN {
+            queries.push(Query::Open { frame, pass });
+            continue;
+        }
+        if level == 0 || level > schedule.levels[pass] {
+            return Err(WireError::Number);
+        }
+        let node = Node::new(level, reader.var(schedule.frame as u64)? as usize);
+        // a half that reaches the end of the frame is the whole node, which is known already
+        if node.child(true).range(schedule.frame).0 >= schedule.frame {
+            return Err(WireError::Number);
+        }
+        queries.push(Query::Left { frame, pass, node });
+    }
+    Ok(queries)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,119 @@
+use std::sync::Arc;
+
+use super::{Answerer, Asker, Pace, Schedule, Shuffles};
+use crate::bits::Bits;
+use crate::seeded::Seeded;
+use crate::stats::binary_entropy;
+use crate::wire::Reader;
+
+/// What one reconciliation took.
+pub(crate) struct Run {
+    pub(crate) equal: bool,
+    pub(crate) errors: u64,
+    pub(crate) corrected: u64,
+    pub(crate) leaked: u64,
+    pub(crate) bits_seen: u64,
+    pub(crate) rounds: u32,
+}
+
+pub(crate) fn reconcile(n: usize, qber: f64, seed: u64, pace: Pace) -> Run {
+    let mut rng = Seeded::new(seed);
+    let alice = Bits::from_words((0..n.div_ceil(64)).map(|_| rng.word()).collect(), n);
+    let mut bob = alice.clone();
+    let mut errors = 0;
+    for i in 0..n {
+        if (rng.word() >> 11) as f64 / (1_u64 << 53) as f64 <= qber {
+            bob.flip(i);
+            errors += 1;
+        }
+    }
+    let schedule = Schedule::new(n, qber, pace);
+    let shuffles = Arc::new(Shuffles::new(schedule.frame_bits()));
+    let mut answerer = Answerer::new(schedule.clone(), shuffles.clone(), &alice);
+    let mut asker = Asker::new(schedule, shuffles, &bob);
+    let mut bits_seen = 0;
+    loop {
+        let mut questions = Vec::new();
+        if !asker.ask(&mut questions) {
+            break;
+        }
+        let mut reader = Reader::new(&questions);
+        let parities = answerer.answer(&mut reader).unwrap();
+        reader.end().unwrap();
+        bits_seen += parities.len() as u64;
+        assert_eq!(parities.len(), asker.expected());
+        assert!(asker.answered(&parities));
+    }
+    assert_eq!(asker.leaked(), answerer.leaked());
+    let (corrected, leaked, rounds) = (asker.corrected(), asker.leaked(), asker.rounds());
+    Run { equal: asker.finish().words() == alice.words(), errors, corrected, leaked, bits_seen, rounds }
+}
+
+/// Every answered bit is counted, on both sides, and nothing else is.
+#[test]
+fn leaked_bits_are_exactly_the_bits_seen() {
+    for seed in 0..20 {
+        let run = reconcile(3_000 + 777 * seed as usize, 0.03, seed, Pace::Frugal);
+        assert_eq!(run.leaked, run.bits_seen);
+        assert!(run.equal);
+        assert_eq!(run.corrected, run.errors);
+    }
+}
+
+/// Efficiency at n = 2^14 against FACTS section 2: at most 1.05 at 1 to 5 %.
+#[test]
+fn efficiency_is_that_of_the_best_published_parameters() {
+    for (qber, most) in [(0.01, 1.06), (0.02, 1.05), (0.03, 1.05), (0.05, 1.05), (0.11, 1.07)] {
+        let (mut leaked, mut shannon, mut failed, mut rounds) = (0.0, 0.0, 0, 0);
+        let n = 1 << 14;
+        for seed in 0..60 {
+            let run = reconcile(n, qber, seed, Pace::Frugal);
+            leaked += run.leaked as f64;
+            shannon += n as f64 * binary_entropy(qber);
+            failed += u32::from(!run.equal);
+            rounds += run.rounds;
+        }
+        println!("{qber}: f = {:.4}, failed {failed}, rounds {}", leaked / shannon, rounds / 60);
+        assert!(leaked / shannon <= most, "{qber}: {}", leaked / shannon);
+        assert_eq!(failed, 0);
+    }
+}
+
+#[test]
+fn strings_without_errors_and_of_every_small_length_pass() {
+    for n in 1..200 {
+        assert!(reconcile(n, 0.0, n as u64, Pace::Quick).equal);
+        let run = reconcile(n, 0.05, n as u64, Pace::Quick);
+        assert!(run.corrected == run.errors || !run.equal);
+    }
+}
+
+#[test]
+fn a_peer_that_asks_without_end_is_stopped() {
+    let schedule = Schedule::new(4_096, 0.05, Pace::Quick);
+    let shuffles = Arc::new(Shuffles::new(4_096));
+    let mut answerer = Answerer::new(schedule, shuffles, &Bits::zeros(4_096));
+    let mut questions = vec![1];
+    questions.extend([0, super::OPEN]);
+    let stopped = (0..10_000).find(|_| answerer.answer(&mut Reader::new(&questions)).is_err());
+    assert!(stopped.is_some());
+    assert!(answerer.leaked() <= 2 * 4_096 + 1_024);
+}
+
+#[test]
+fn quick_reconciliation_takes_few_round_trips() {
+    for qber in [0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.11] {
+        let (mut leaked, mut shannon, mut failed, mut rounds) = (0.0, 0.0, 0, 0);
+        let n = 3 << 14;
+        for seed in 0..20 {
+            let run = reconcile(n, qber, seed, Pace::Quick);
+            leaked += run.leaked as f64;
+            shannon += n as f64 * binary_entropy(qber);
+            failed += u32::from(!run.equal);
+            rounds += run.rounds;
+        }
+        println!("quick {qber}: f = {:.4}, failed {failed}, rounds {}", leaked / shannon, rounds / 20);
+        assert_eq!(failed, 0);
+        assert!(leaked / shannon < 1.2 && rounds / 20 < 100);
+    }
+}
