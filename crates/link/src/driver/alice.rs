@@ -1,0 +1,172 @@
+//! The end that prepares the photons.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use qkd::{Offer, Source, Step};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::peer::{Attach, Gone, Peer, Said};
+use super::{Core, cell, photons};
+use crate::draw::Full;
+
+/// Frames on their way to the fibre.
+const FRAMES: usize = 2;
+/// Slots made durable at a time: a restart begins above every slot of the run before.
+const SLOTS_AHEAD: u64 = 1 << 36;
+
+struct Running {
+    block: qkd::Alice,
+    watched: bool,
+}
+
+pub(super) struct AliceEnd {
+    core: Arc<Core>,
+    source: Source<Full>,
+    seeds: Full,
+    /// First slot that may not be used yet.
+    slots_end: u64,
+    peer: Option<Peer>,
+    running: Option<Running>,
+}
+
+impl AliceEnd {
+    pub(super) fn new(core: Arc<Core>, first_slot: u64) -> Self {
+        let full = || Full::new(Arc::clone(&core.entropy), core.failed.clone());
+        let source = Source::new(core.params.z_log2, core.params.retain_pulses(), first_slot, full());
+        Self { source, seeds: full(), slots_end: first_slot, peer: None, running: None, core }
+    }
+
+    pub(super) async fn run(mut self, fibre: String, mut attaches: mpsc::Receiver<Attach>) {
+        let (light, frames) = mpsc::channel(FRAMES);
+        let carrier = tokio::spawn(photons::send(fibre, frames));
+        let params = &self.core.params;
+        let span = Duration::from_secs_f64(f64::from(params.frame_pulses) / f64::from(params.pulse_rate_hz));
+        let mut tick = interval(span);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let heard = tokio::select! {
+                attach = attaches.recv() => match attach {
+                    Some(attach) => self.attach(attach).await,
+                    None => break,
+                },
+                message = next(&mut self.peer) => self.hear(message).await,
+                _ = tick.tick() => {
+                    self.emit(&light).await;
+                    Ok(())
+                }
+            };
+            if heard.is_err() {
+                self.peer = None;
+                self.running = None;
+            }
+        }
+        carrier.abort();
+    }
+
+    async fn attach(&mut self, attach: Attach) -> Result<(), Gone> {
+        self.running = None;
+        self.peer = None;
+        self.peer = Some(Peer::begin(&self.core, attach).await?);
+        Ok(())
+    }
+
+    /// Sends the next frame of pulses, where both the peer and the fibre are there to take it.
+    async fn emit(&mut self, light: &mpsc::Sender<Vec<u8>>) {
+        let ready = self.peer.as_ref().is_some_and(|peer| peer.ready);
+        let Ok(permit) = light.try_reserve() else { return };
+        if !ready || self.core.failed.get() {
+            return;
+        }
+        let pulses = self.core.params.frame_pulses;
+        if self.source.next_slot() + u64::from(pulses) > self.slots_end {
+            let end = self.slots_end + SLOTS_AHEAD;
+            let Some(name) = cell("slot", &self.core.link) else { return };
+            if let Err(error) = self.core.store.put_cells(vec![(name, end.to_be_bytes().to_vec())]).await {
+                tracing::error!(link = %self.core.link, %error, "no photons: their slots cannot be stored");
+                return;
+            }
+            self.slots_end = end;
+        }
+        permit.send(self.source.emit(pulses));
+    }
+
+    async fn hear(&mut self, message: Option<Vec<u8>>) -> Result<(), Gone> {
+        let (Some(message), Some(peer)) = (message, self.peer.as_mut()) else { return Err(Gone) };
+        match peer.hear(&self.core, message).await? {
+            Said::Block(message) => self.block(&message).await,
+            Said::Restarted => {
+                self.running = None;
+                Ok(())
+            }
+            Said::Nothing => Ok(()),
+        }
+    }
+
+    async fn block(&mut self, message: &[u8]) -> Result<(), Gone> {
+        if let Ok(offer) = Offer::parse(message) {
+            return self.offered(offer).await;
+        }
+        let (Some(running), Some(peer)) = (self.running.as_mut(), self.peer.as_ref()) else { return Ok(()) };
+        match running.block.handle(message, &mut self.seeds) {
+            Ok(Step::Reply(reply)) => peer.send(reply).await,
+            Ok(Step::Ignored) => Ok(()),
+            Ok(Step::Finished { reply, outcome }) => {
+                self.core.keep(&outcome.stats, &outcome.key, running.watched);
+                self.running = None;
+                match reply {
+                    Some(reply) => peer.send(reply).await,
+                    None => Ok(()),
+                }
+            }
+            Err(abort) => {
+                self.running = None;
+                self.core.lose(&abort);
+                match abort.notice {
+                    Some(notice) => peer.send(notice).await,
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+
+    async fn offered(&mut self, offer: Offer) -> Result<(), Gone> {
+        let Some(peer) = self.peer.as_mut() else { return Err(Gone) };
+        self.running = None;
+        if offer.block() < peer.next_block || self.core.failed.get() {
+            return Ok(());
+        }
+        peer.next_block = offer.block().saturating_add(1);
+        let found = peer.find_tags(&self.core, offer.pads()).await;
+        let (keys, watched) = match found {
+            Ok(found) => found,
+            Err(error) => {
+                // The two ends do not hold the same bits, or a range came twice: agree afresh.
+                tracing::warn!(link = %self.core.link, %error, "the peer's tags cannot be checked: starting over");
+                return peer.restart(&self.core).await;
+            }
+        };
+        match qkd::Alice::accept(&self.core.params.block, offer, keys, &mut self.source) {
+            Ok((block, reply)) => {
+                self.running = Some(Running { block, watched });
+                peer.send(reply).await
+            }
+            Err(abort) => {
+                self.core.lose(&abort);
+                match abort.notice {
+                    Some(notice) => peer.send(notice).await,
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+/// The next message of the peer, if there is one; waits for ever otherwise.
+pub(super) async fn next(peer: &mut Option<Peer>) -> Option<Vec<u8>> {
+    match peer {
+        Some(peer) => peer.receive().await,
+        None => std::future::pending().await,
+    }
+}

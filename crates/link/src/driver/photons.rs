@@ -1,0 +1,65 @@
+//! The connection to the fibre: made again whenever it breaks.
+
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+
+use crate::frame::{read_frame, write_frame};
+
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
+/// Gives frames from `light` to the fibre at `address`, until the channel closes.
+pub(super) async fn send(address: String, mut light: mpsc::Receiver<Vec<u8>>) {
+    loop {
+        let mut stream = connect(&address).await;
+        loop {
+            let Some(frame) = light.recv().await else { return };
+            if let Err(error) = write_frame(&mut stream, &frame).await {
+                tracing::info!(%address, %error, "the fibre is gone");
+                break;
+            }
+        }
+    }
+}
+
+/// Gives frames from the fibre at `address` to `light`, until the channel closes.
+pub(super) async fn receive(address: String, light: mpsc::Sender<Vec<u8>>) {
+    loop {
+        let mut stream = connect(&address).await;
+        loop {
+            let mut frame = Vec::new();
+            match read_frame(&mut stream, &mut frame).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    tracing::info!(%address, %error, "the fibre is gone");
+                    break;
+                }
+            }
+            if light.send(frame).await.is_err() {
+                return;
+            }
+        }
+        // A fibre that ends every connection at once is not called in a tight loop.
+        tokio::time::sleep(FIRST_WAIT).await;
+    }
+}
+
+async fn connect(address: &str) -> TcpStream {
+    let mut wait = FIRST_WAIT;
+    loop {
+        match tokio::time::timeout(CONNECT_LIMIT, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                let _ = stream.set_nodelay(true);
+                return stream;
+            }
+            Ok(Err(error)) => tracing::debug!(address, %error, "no fibre"),
+            Err(_) => tracing::debug!(address, "no fibre in time"),
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(LONGEST_WAIT);
+    }
+}

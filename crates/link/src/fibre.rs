@@ -1,0 +1,274 @@
+//! The simulated fibre between two ends, as a process of its own: neither end can know, except by
+//! its error rate, whether somebody listens.
+//!
+//! The A side gives pulse frames, the B side gets photon frames. Frames pass at the pulse rate at
+//! most; an A side that is faster is held back. Light that nobody takes at the B side is lost.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crypto::Entropy;
+use qkd::{Fibre, Tap};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
+
+use crate::draw::{Expanded, Failed};
+use crate::frame::{read_frame, write_frame};
+
+mod config;
+mod control;
+
+pub use config::{FibreConfig, FibreConfigError};
+
+/// Photon frames that wait for the B side before light is lost.
+const QUEUE: usize = 8;
+/// How long the B side may take for one frame.
+const WRITE_LIMIT: Duration = Duration::from_secs(10);
+/// How far the A side may run ahead of the pulse rate.
+const SLACK: Duration = Duration::from_millis(500);
+const CONTROL_CONNECTIONS: usize = 16;
+
+/// The fibre could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum FibreError {
+    /// The description is wrong.
+    #[error(transparent)]
+    Config(#[from] FibreConfigError),
+    /// No entropy for the physics.
+    #[error(transparent)]
+    Entropy(#[from] crypto::EntropyError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on `{address}`: {cause}")]
+    Listen {
+        /// The address.
+        address: String,
+        /// Why.
+        cause: io::Error,
+    },
+}
+
+/// What the control port tells.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct FibreStatus {
+    /// The end that prepares photons.
+    pub a: types::NodeId,
+    /// The end that measures them.
+    pub b: types::NodeId,
+    /// Whether the A side is connected.
+    pub a_connected: bool,
+    /// Whether the B side is connected.
+    pub b_connected: bool,
+    /// Photons that left the far end.
+    pub carried: u64,
+    /// How many of them the eavesdropper had measured.
+    pub intercepted: u64,
+    /// Frames of light that nobody took.
+    pub lost_frames: u64,
+    /// Fraction intercepted now.
+    pub tap: Option<f64>,
+}
+
+impl FibreStatus {
+    fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_else(|error| format!("error: {error}"))
+    }
+}
+
+/// Where a bound fibre listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FibreAddresses {
+    /// For the A side.
+    pub a: std::net::SocketAddr,
+    /// For the B side.
+    pub b: std::net::SocketAddr,
+    /// For the control port.
+    pub control: std::net::SocketAddr,
+}
+
+struct Optics {
+    fibre: Fibre<Expanded>,
+    far_end: Option<mpsc::Sender<Vec<u8>>>,
+    a_connections: usize,
+    lost_frames: u64,
+}
+
+struct Shared {
+    config: FibreConfig,
+    optics: Mutex<Optics>,
+}
+
+impl Shared {
+    fn with<T>(&self, act: impl FnOnce(&mut Optics) -> T) -> T {
+        act(&mut self.optics.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn set_tap(&self, tap: Option<Tap>) {
+        self.with(|optics| optics.fibre.set_tap(tap));
+    }
+
+    fn status(&self) -> FibreStatus {
+        self.with(|optics| FibreStatus {
+            a: self.config.a.clone(),
+            b: self.config.b.clone(),
+            a_connected: optics.a_connections > 0,
+            b_connected: optics.far_end.as_ref().is_some_and(|end| !end.is_closed()),
+            carried: optics.fibre.carried(),
+            intercepted: optics.fibre.intercepted(),
+            lost_frames: optics.lost_frames,
+            tap: optics.fibre.tap().map(|tap| tap.fraction),
+        })
+    }
+}
+
+/// A fibre that listens and does not carry yet.
+pub struct BoundFibre {
+    shared: Arc<Shared>,
+    a: TcpListener,
+    b: TcpListener,
+    control: TcpListener,
+}
+
+impl BoundFibre {
+    /// Binds the three ports of `config`.
+    pub async fn bind(config: FibreConfig) -> Result<Self, FibreError> {
+        config.check()?;
+        let entropy = Arc::new(Entropy::system()?);
+        let fibre = Fibre::new(&config.params(), Expanded::new(entropy, Failed::default()));
+        let (a, b) = (listen(&config.listen_a).await?, listen(&config.listen_b).await?);
+        let control = listen(&config.control).await?;
+        let optics = Mutex::new(Optics { fibre, far_end: None, a_connections: 0, lost_frames: 0 });
+        Ok(Self { shared: Arc::new(Shared { config, optics }), a, b, control })
+    }
+
+    /// The addresses, with real ports where the description had 0.
+    pub fn addresses(&self) -> io::Result<FibreAddresses> {
+        Ok(FibreAddresses {
+            a: self.a.local_addr()?,
+            b: self.b.local_addr()?,
+            control: self.control.local_addr()?,
+        })
+    }
+
+    /// Carries light until `shutdown` is ready.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        tokio::pin!(shutdown);
+        let mut tasks = JoinSet::new();
+        let (mut side_a, mut side_b): (Option<AbortHandle>, Option<AbortHandle>) = (None, None);
+        let permits = Arc::new(Semaphore::new(CONTROL_CONNECTIONS));
+        loop {
+            tokio::select! {
+                () = &mut shutdown => return,
+                Some(_) = tasks.join_next() => {}
+                Ok((stream, _)) = self.a.accept() => {
+                    // A peer that comes again is alive; the connection before may not know yet that it is dead.
+                    side_a.take().inspect(AbortHandle::abort);
+                    side_a = Some(tasks.spawn(near_end(stream, Arc::clone(&self.shared))));
+                }
+                Ok((stream, _)) = self.b.accept() => {
+                    side_b.take().inspect(AbortHandle::abort);
+                    let (sender, receiver) = mpsc::channel(QUEUE);
+                    self.shared.with(|optics| optics.far_end = Some(sender));
+                    side_b = Some(tasks.spawn(far_end(stream, receiver)));
+                }
+                Ok((stream, _)) = self.control.accept() => {
+                    if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
+                        let shared = Arc::clone(&self.shared);
+                        tasks.spawn(async move {
+                            control::serve(stream, shared).await;
+                            drop(permit);
+                        });
+                    }
+                }
+                // An accept that fails, for want of descriptors say, is tried again, not in a tight loop.
+                else => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    }
+}
+
+/// Binds and runs the fibre of `config` until `shutdown` is ready.
+pub async fn run(config: FibreConfig, shutdown: impl Future<Output = ()>) -> Result<(), FibreError> {
+    BoundFibre::bind(config).await?.run(shutdown).await;
+    Ok(())
+}
+
+async fn listen(address: &str) -> Result<TcpListener, FibreError> {
+    TcpListener::bind(address).await.map_err(|cause| FibreError::Listen { address: address.to_owned(), cause })
+}
+
+struct Connected(Arc<Shared>);
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.with(|optics| optics.a_connections -= 1);
+    }
+}
+
+/// Takes pulse frames from the A side, at the pulse rate at most.
+async fn near_end(mut stream: TcpStream, shared: Arc<Shared>) {
+    let connected = Connected(Arc::clone(&shared));
+    shared.with(|optics| optics.a_connections += 1);
+    let rate = f64::from(shared.config.pulse_rate_hz);
+    let mut ready = Instant::now();
+    let mut frame = Vec::new();
+    loop {
+        match read_frame(&mut stream, &mut frame).await {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(error) => {
+                tracing::warn!(fibre = %name(&shared), %error, "the A side is dropped");
+                break;
+            }
+        }
+        tokio::time::sleep_until(ready).await;
+        if let Err(error) = carry(&shared, &frame) {
+            tracing::warn!(fibre = %name(&shared), %error, "the A side is dropped");
+            break;
+        }
+        let span = Duration::from_secs_f64(f64::from(pulses(&frame)) / rate);
+        ready = ready.max(Instant::now().checked_sub(SLACK).unwrap_or(ready)) + span;
+    }
+    drop(connected);
+}
+
+fn carry(shared: &Shared, frame: &[u8]) -> Result<(), qkd::FrameError> {
+    shared.with(|optics| {
+        let light = optics.fibre.carry(frame)?;
+        let taken = optics.far_end.as_ref().is_some_and(|end| end.try_send(light).is_ok());
+        optics.lost_frames += u64::from(!taken);
+        Ok(())
+    })
+}
+
+/// Number of pulses of a frame that was already found well-formed.
+fn pulses(frame: &[u8]) -> u32 {
+    let field = frame.get(9..13).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok());
+    field.map_or(0, u32::from_le_bytes)
+}
+
+/// Gives photon frames to the B side.
+async fn far_end(stream: TcpStream, mut light: mpsc::Receiver<Vec<u8>>) {
+    let _ = stream.set_nodelay(true);
+    let (mut reader, mut writer) = stream.into_split();
+    let mut nothing = [0; 1];
+    loop {
+        tokio::select! {
+            frame = light.recv() => {
+                let Some(frame) = frame else { return };
+                match tokio::time::timeout(WRITE_LIMIT, write_frame(&mut writer, &frame)).await {
+                    Ok(Ok(())) => {}
+                    _ => return,
+                }
+            }
+            // The B side has nothing to say: whatever arrives is its end.
+            _ = tokio::io::AsyncReadExt::read(&mut reader, &mut nothing) => return,
+        }
+    }
+}
+
+fn name(shared: &Shared) -> String {
+    format!("{}~{}", shared.config.a, shared.config.b)
+}

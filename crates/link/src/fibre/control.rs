@@ -1,0 +1,56 @@
+//! The control port of a fibre: one command a line, one answer a line.
+//!
+//! `tap F` intercepts and resends the fraction F of the pulses, `untap` stops that, `status` tells
+//! what is going on as JSON. The port asks for no permission: it stands for physical access.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use qkd::Tap;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+
+use super::Shared;
+
+const MAX_LINE: u64 = 256;
+const IDLE: Duration = Duration::from_secs(60);
+
+/// Answers commands until the connection ends, idles or talks nonsense at length.
+pub(super) async fn serve(stream: TcpStream, shared: Arc<Shared>) {
+    let (reader, mut writer) = stream.into_split();
+    let mut reader = BufReader::new(reader);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let mut bounded = (&mut reader).take(MAX_LINE);
+        let read = bounded.read_until(b'\n', &mut line);
+        match tokio::time::timeout(IDLE, read).await {
+            Ok(Ok(len)) if len > 0 && line.ends_with(b"\n") => {}
+            _ => return,
+        }
+        let mut answer = answer(&String::from_utf8_lossy(&line), &shared);
+        answer.push('\n');
+        if writer.write_all(answer.as_bytes()).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn answer(line: &str, shared: &Shared) -> String {
+    let mut words = line.split_whitespace();
+    match (words.next(), words.next(), words.next()) {
+        (Some("tap"), Some(fraction), None) => match fraction.parse::<f64>() {
+            Ok(fraction) if (0.0..=1.0).contains(&fraction) => {
+                shared.set_tap(Some(Tap { fraction }));
+                format!("ok tap {fraction}")
+            }
+            _ => "error: the fraction is a number from 0 to 1".to_owned(),
+        },
+        (Some("untap"), None, None) => {
+            shared.set_tap(None);
+            "ok untap".to_owned()
+        }
+        (Some("status"), None, None) => shared.status().to_json(),
+        _ => "error: say `tap FRACTION`, `untap` or `status`".to_owned(),
+    }
+}

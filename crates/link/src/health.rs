@@ -1,0 +1,191 @@
+//! Whether a link may be used, from the figures of its blocks (KM-09). Pure: time is an argument.
+//!
+//! One bad block is enough to stop using a link; it takes [`GOOD_BLOCKS`] good ones in a row, with
+//! the upper confidence bound of the error rate below the line, to use it again.
+
+use qkd::{BlockStats, LinkParams};
+use types::limits::MIN_SECRET_BPS;
+use types::mesh::LinkReport;
+use types::{LinkId, Millis};
+
+/// Good blocks in a row that make a bad link usable again.
+const GOOD_BLOCKS: u32 = 2;
+
+/// How a block ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// It gave secret bits.
+    Key,
+    /// It was given up, and its figures say something about the channel.
+    Measured,
+    /// It was given up for another reason.
+    Lost,
+}
+
+/// The state of one link.
+pub(crate) struct Health {
+    report: LinkReport,
+    abort_ppm: u32,
+    rate_hz: u32,
+    /// Good blocks still wanted.
+    wanted: u32,
+    /// When a block last ended with a verdict on the channel, since the link started.
+    last: Millis,
+    /// Without a block for this long the link is not usable.
+    patience: Millis,
+}
+
+impl Health {
+    pub(crate) fn new(link: LinkId, params: &LinkParams) -> Self {
+        let report = LinkReport {
+            link,
+            qber_ppm: 0,
+            qber_upper_ppm: 0,
+            secret_bps: 0,
+            sifted_bps: 0,
+            pool_bits: 0,
+            blocks: 0,
+            discarded: 0,
+            usable: false,
+        };
+        let per_pulse = params.fibre.transmission() * params.detector.efficiency + 2.0 * params.detector.dark_count;
+        let fill = f64::from(params.block.clicks) / (per_pulse.max(1e-9) * f64::from(params.pulse_rate_hz));
+        let patience = Millis::from_secs((4.0 * fill).clamp(15.0, 3_600.0) as u64);
+        Self {
+            report,
+            abort_ppm: params.block.qber_abort_ppm,
+            rate_hz: params.pulse_rate_hz,
+            wanted: 1,
+            last: Millis::default(),
+            patience,
+        }
+    }
+
+    pub(crate) fn report(&self) -> &LinkReport {
+        &self.report
+    }
+
+    pub(crate) fn set_pool(&mut self, bits: u64) {
+        self.report.pool_bits = bits;
+    }
+
+    /// Enters one block that ended `now` after the link started.
+    pub(crate) fn block(&mut self, stats: &BlockStats, ending: Ending, now: Millis) {
+        if ending == Ending::Key {
+            self.report.blocks += 1;
+        } else {
+            self.report.discarded += 1;
+        }
+        if ending == Ending::Lost {
+            return;
+        }
+        self.last = now;
+        self.report.qber_ppm = stats.qber_ppm;
+        self.report.qber_upper_ppm = stats.qber_upper_ppm;
+        self.report.secret_bps = self.per_second(stats.secret_bits, stats.pulses);
+        self.report.sifted_bps = self.per_second(stats.sifted, stats.pulses);
+        let good = ending == Ending::Key
+            && stats.qber_ppm < self.abort_ppm
+            && stats.key_qber_ppm < self.abort_ppm
+            && self.report.secret_bps >= MIN_SECRET_BPS;
+        if !good {
+            self.fail();
+        } else if !self.report.usable && stats.qber_upper_ppm < self.abort_ppm {
+            self.wanted = self.wanted.saturating_sub(1);
+            self.report.usable = self.wanted == 0;
+        }
+    }
+
+    /// Looks at the clock: a link that has gone quiet gives nothing.
+    pub(crate) fn tick(&mut self, now: Millis) {
+        if now.get().saturating_sub(self.last.get()) > self.patience.get() {
+            self.report.secret_bps = 0;
+            self.report.sifted_bps = 0;
+            self.fail();
+        }
+    }
+
+    /// Stops the use of the link.
+    pub(crate) fn fail(&mut self) {
+        self.report.usable = false;
+        self.wanted = GOOD_BLOCKS;
+    }
+
+    fn per_second(&self, bits: u64, pulses: u64) -> u32 {
+        let rate = u128::from(bits) * u128::from(self.rate_hz) / u128::from(pulses.max(1));
+        u32::try_from(rate).unwrap_or(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Ending, Health};
+    use qkd::{BlockStats, LinkParams};
+    use types::{LinkId, Millis};
+
+    fn health() -> Health {
+        let link = LinkId::new("n1".parse().unwrap(), "n2".parse().unwrap()).unwrap();
+        Health::new(link, &LinkParams::default())
+    }
+
+    fn stats(qber_ppm: u32, secret_bits: u64) -> BlockStats {
+        BlockStats {
+            qber_ppm,
+            key_qber_ppm: qber_ppm,
+            qber_upper_ppm: qber_ppm + 10_000,
+            secret_bits,
+            pulses: 500_000,
+            sifted: 40_000,
+            ..BlockStats::default()
+        }
+    }
+
+    proptest! {
+        /// KM-09: after any history, a link whose last measured block is over the line, or under
+        /// the least rate, is not usable; and a usable one never saw a bad block last.
+        #[test]
+        fn no_history_makes_a_bad_link_usable(blocks in prop::collection::vec((0..300_000_u32, 0..20_000_u64), 1..50)) {
+            let mut health = health();
+            for (at, (qber, bits)) in blocks.into_iter().enumerate() {
+                let ending = if qber < 110_000 && bits > 0 { Ending::Key } else { Ending::Measured };
+                health.block(&stats(qber, bits), ending, Millis::from_secs(at as u64));
+                if qber >= 110_000 || bits < 1_000 {
+                    prop_assert!(!health.report().usable);
+                }
+            }
+        }
+    }
+
+    /// KM-09: one bad block stops the use, one good one does not bring it back, two do; a bound
+    /// above the line does not count as good.
+    #[test]
+    fn coming_back_takes_longer_than_going() {
+        let mut health = health();
+        let mut enter = |qber, ending| {
+            health.block(&stats(qber, 10_000), ending, Millis::from_secs(1));
+            health.report().usable
+        };
+        assert!(enter(15_000, Ending::Key));
+        assert!(!enter(135_000, Ending::Measured));
+        assert!(!enter(15_000, Ending::Key));
+        assert!(!enter(105_000, Ending::Key));
+        assert!(enter(15_000, Ending::Key));
+        assert!(enter(105_000, Ending::Key));
+    }
+
+    /// KM-09: silence is not a working channel, and a lost block is not silence's cure.
+    #[test]
+    fn a_quiet_link_is_not_usable() {
+        let mut health = health();
+        health.block(&stats(15_000, 10_000), Ending::Key, Millis::from_secs(1));
+        health.tick(Millis::from_secs(10));
+        assert!(health.report().usable);
+        health.block(&stats(0, 0), Ending::Lost, Millis::from_secs(16));
+        health.tick(Millis::from_secs(60));
+        assert!(!health.report().usable);
+        assert_eq!(health.report().secret_bps, 0);
+        assert_eq!((health.report().blocks, health.report().discarded), (1, 1));
+    }
+}
