@@ -92,86 +92,112 @@ impl Bench {
 
     /// One block over a channel that does `fault` to each message; the ends' results, with a
     /// timeout wherever nothing more arrives.
-    pub(crate) fn block(&mut self, number: u64, mut fault: impl FnMut(usize) -> Fault) -> (End, End) {
+    pub(crate) fn block<F: FnMut(usize) -> Fault>(&mut self, number: u64, fault: F) -> (End, End) {
         self.shine();
         let params: BlockParams = self.params.block.clone();
         let detections = self.detector.take(params.clicks as usize).unwrap();
-        let (mut bob, first) = Bob::start(&params, number, detections, b"pads", tag_keys(number)).unwrap();
-        let mut rng = Seeded::new(number);
-        let mut sent = 0;
-        let mut old = first.clone();
-        let mut through = |message: Vec<u8>| {
-            sent += 1;
-            let out = match fault(sent - 1) {
-                Fault::None => vec![message.clone()],
-                Fault::Drop => vec![],
-                Fault::Duplicate => vec![message.clone(), message.clone()],
-                Fault::Corrupt(bit) => {
-                    let mut bad = message.clone();
-                    let bit = bit % (bad.len() * 8);
-                    bad[bit / 8] ^= 1 << (bit % 8);
-                    vec![bad]
-                }
-                Fault::Truncate(by) => vec![message[..message.len() - 1 - by % message.len()].to_vec()],
-                Fault::Replay => vec![old.clone(), message.clone()],
-            };
-            old = message;
-            out
-        };
-        let mut alice: Option<Alice> = None;
-        let (mut alice_end, mut bob_end): (Option<End>, Option<End>) = (None, None);
-        let mut to_alice = through(first);
+        let (bob, first) = Bob::start(&params, number, detections, b"pads", tag_keys(number)).unwrap();
+        let mut channel = Channel { fault, sent: 0, old: first.clone() };
+        let mut alice_end = AliceEnd { params, number, session: None, rng: Seeded::new(number), end: None };
+        let mut bob_end = BobEnd { session: bob, end: None };
+        let mut to_alice = channel.through(Some(first));
         while !to_alice.is_empty() {
             let mut to_bob = Vec::new();
             for message in std::mem::take(&mut to_alice) {
-                if alice_end.is_some() {
-                    continue;
-                }
-                let step = match alice.as_mut() {
-                    Some(alice) => alice.handle(&message, &mut rng),
-                    None => match Offer::parse(&message) {
-                        Ok(offer) => {
-                            Alice::accept(&params, offer, tag_keys(number), &mut self.source).map(|(made, reply)| {
-                                alice = Some(made);
-                                Step::Reply(reply)
-                            })
-                        }
-                        Err(_) => continue,
-                    },
-                };
-                match step {
-                    Ok(Step::Reply(reply)) => to_bob.extend(through(reply)),
-                    Ok(Step::Ignored) => {}
-                    Ok(Step::Finished { reply, outcome }) => {
-                        assert!(reply.is_none());
-                        alice_end = Some(Ok(*outcome));
-                    }
-                    Err(abort) => {
-                        to_bob.extend(abort.notice.clone().map(&mut through).unwrap_or_default());
-                        alice_end = Some(Err(abort));
-                    }
-                }
+                to_bob.extend(channel.through(alice_end.take(&message, &mut self.source)));
             }
             for message in to_bob {
-                if bob_end.is_some() {
-                    continue;
-                }
-                match bob.handle(&message) {
-                    Ok(Step::Reply(reply)) => to_alice.extend(through(reply)),
-                    Ok(Step::Ignored) => {}
-                    Ok(Step::Finished { reply, outcome }) => {
-                        to_alice.extend(reply.map(&mut through).unwrap_or_default());
-                        bob_end = Some(Ok(*outcome));
-                    }
-                    Err(abort) => {
-                        to_alice.extend(abort.notice.clone().map(&mut through).unwrap_or_default());
-                        bob_end = Some(Err(abort));
-                    }
-                }
+                to_alice.extend(channel.through(bob_end.take(&message)));
             }
         }
         let timeout = || BlockAbort { reason: crate::AbortReason::ByCaller, stats: Box::default(), notice: None };
-        let alice_end = alice_end.unwrap_or_else(|| Err(alice.map_or_else(timeout, Alice::give_up)));
-        (alice_end, bob_end.unwrap_or_else(|| Err(bob.give_up())))
+        let alice = alice_end.end.unwrap_or_else(|| Err(alice_end.session.map_or_else(timeout, Alice::give_up)));
+        (alice, bob_end.end.unwrap_or_else(|| Err(bob_end.session.give_up())))
+    }
+}
+
+/// The classical channel, as bad as `fault` makes it.
+struct Channel<F> {
+    fault: F,
+    sent: usize,
+    old: Vec<u8>,
+}
+
+impl<F: FnMut(usize) -> Fault> Channel<F> {
+    fn through(&mut self, message: Option<Vec<u8>>) -> Vec<Vec<u8>> {
+        let Some(message) = message else { return vec![] };
+        self.sent += 1;
+        let old = std::mem::replace(&mut self.old, message.clone());
+        match (self.fault)(self.sent - 1) {
+            Fault::None => vec![message],
+            Fault::Drop => vec![],
+            Fault::Duplicate => vec![message.clone(), message],
+            Fault::Corrupt(bit) => {
+                let mut bad = message;
+                let bit = bit % (bad.len() * 8);
+                bad[bit / 8] ^= 1 << (bit % 8);
+                vec![bad]
+            }
+            Fault::Truncate(by) => vec![message[..message.len() - 1 - by % message.len()].to_vec()],
+            Fault::Replay => vec![old, message],
+        }
+    }
+}
+
+struct AliceEnd {
+    params: BlockParams,
+    number: u64,
+    session: Option<Alice>,
+    rng: Seeded,
+    end: Option<End>,
+}
+
+impl AliceEnd {
+    fn take(&mut self, message: &[u8], source: &mut Source<Seeded>) -> Option<Vec<u8>> {
+        if self.end.is_some() {
+            return None;
+        }
+        let step = match self.session.as_mut() {
+            Some(alice) => alice.handle(message, &mut self.rng),
+            None => {
+                let offer = Offer::parse(message).ok()?;
+                Alice::accept(&self.params, offer, tag_keys(self.number), source).map(|(made, reply)| {
+                    self.session = Some(made);
+                    Step::Reply(reply)
+                })
+            }
+        };
+        finish(step, &mut self.end)
+    }
+}
+
+struct BobEnd {
+    session: Bob,
+    end: Option<End>,
+}
+
+impl BobEnd {
+    fn take(&mut self, message: &[u8]) -> Option<Vec<u8>> {
+        if self.end.is_some() {
+            return None;
+        }
+        finish(self.session.handle(message), &mut self.end)
+    }
+}
+
+/// The message to send on, the result put aside.
+fn finish(step: Result<Step, BlockAbort>, end: &mut Option<End>) -> Option<Vec<u8>> {
+    match step {
+        Ok(Step::Reply(reply)) => Some(reply),
+        Ok(Step::Ignored) => None,
+        Ok(Step::Finished { reply, outcome }) => {
+            *end = Some(Ok(*outcome));
+            reply
+        }
+        Err(abort) => {
+            let notice = abort.notice.clone();
+            *end = Some(Err(abort));
+            notice
+        }
     }
 }
