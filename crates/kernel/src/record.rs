@@ -68,6 +68,10 @@ pub enum Refusal {
     #[n(13)]
     #[error("a value is out of bounds")]
     OutOfBounds,
+    /// The policies of the boundary do not validate.
+    #[n(14)]
+    #[error("the policies do not validate: check them before the boundary is created")]
+    BadPolicy,
 }
 
 /// Who asked for something: a person, the response engine, or a node.
@@ -568,5 +572,51 @@ pub enum Record {
         /// What.
         #[n(1)]
         what: String,
+    },
+    /// Every key of a kind shall be replaced; done over as many steps as it takes.
+    #[n(35)]
+    RotationOrdered {
+        /// Only keys of this type; `MESH_SESSION` and `SOVEREIGN_MASTER` where absent.
+        #[n(0)]
+        key_type: Option<KeyType>,
+        /// Why. `Emergency` without an incident revokes each key before it is replaced.
+        #[n(1)]
+        cause: Cause,
+        /// The incident whose recovery it is part of.
+        #[n(2)]
+        incident: Option<IncidentId>,
+    },
+    /// A node has cut another off.
+    #[n(36)]
+    IsolationSeen {
+        /// Who cut it off.
+        #[n(0)]
+        by: NodeId,
+        /// The node that is cut off.
+        #[n(1)]
+        node: NodeId,
+        /// The revocation epoch it holds now.
+        #[n(2)]
+        epoch: u64,
+    },
+    /// Every remaining node shall prove the keys it uses at this point of the log.
+    #[n(37)]
+    VerifyOrdered {
+        /// The incident whose recovery it is part of.
+        #[n(0)]
+        incident: IncidentId,
+    },
+    /// A node proved keys it uses.
+    #[n(38)]
+    KeysProven {
+        /// The incident whose recovery it is part of.
+        #[n(0)]
+        incident: IncidentId,
+        /// Who.
+        #[n(1)]
+        node: NodeId,
+        /// The keys.
+        #[n(2)]
+        keys: Vec<KeyId>,
     },
 }
