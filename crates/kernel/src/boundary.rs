@@ -1,0 +1,56 @@
+//! The beginning of a boundary.
+
+use std::collections::BTreeSet;
+
+use types::cbor;
+
+use crate::draft::Draft;
+use crate::event::{Genesis, Settings};
+use crate::policy::PolicySet;
+use crate::record::{Record, Refusal};
+
+/// Largest genesis, in bytes of its encoding: its entry holds it twice.
+pub const GENESIS_LEN: usize = 32_000;
+
+/// Shortest life of a key and shortest wait, in milliseconds.
+const SHORTEST: u64 = 100;
+
+pub(crate) fn create(draft: &mut Draft<'_>, genesis: &Genesis) {
+    if draft.state.boundary().is_some() {
+        return draft.refuse(Refusal::WrongBoundary);
+    }
+    if let Err(refusal) = check(genesis) {
+        return draft.refuse(refusal);
+    }
+    match PolicySet::parse(&genesis.policy) {
+        Ok(policies) => {
+            let genesis = Box::new(genesis.clone());
+            draft.record(Record::BoundaryCreated { policy: policies.hash(), genesis });
+            draft.continue_at_once();
+        }
+        Err(_) => draft.refuse(Refusal::BadPolicy),
+    }
+}
+
+fn check(genesis: &Genesis) -> Result<(), Refusal> {
+    let names: BTreeSet<_> = genesis.nodes.iter().map(|node| &node.id).collect();
+    let people: BTreeSet<_> = genesis.operators.iter().map(|operator| &operator.id).collect();
+    let reserved = genesis.nodes.iter().any(|node| node.id.is_hub());
+    if reserved || names.len() != genesis.nodes.len() || people.len() != genesis.operators.len() {
+        return Err(Refusal::NameTaken);
+    }
+    let links: BTreeSet<_> = genesis.links.iter().collect();
+    let ends = genesis.links.iter().flat_map(|link| [link.a(), link.b()]);
+    let ends_exist = ends.into_iter().all(|end| end.is_hub() || names.contains(end));
+    let fits = cbor::to_vec(genesis).len() <= GENESIS_LEN;
+    if links.len() != genesis.links.len() || !ends_exist || !fits || !settings_are_sane(&genesis.settings) {
+        return Err(Refusal::OutOfBounds);
+    }
+    Ok(())
+}
+
+fn settings_are_sane(settings: &Settings) -> bool {
+    let lives = [settings.refresh, settings.master_life, settings.identity_life, settings.audit_life];
+    let waits = [settings.distribution_timeout, settings.approval_timeout];
+    lives.iter().chain(&waits).all(|span| span.get() >= SHORTEST)
+}

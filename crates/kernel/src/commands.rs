@@ -1,0 +1,103 @@
+//! What operators ask for, carried out. Only with a permit: policy allowed it, and where a grant was
+//! needed it was presented.
+
+use types::OperatorId;
+use types::mesh::{ForwardSpec, KeyType, SignalKind, Subject};
+use types::{ForwardId, IncidentId};
+
+use crate::draft::Draft;
+use crate::effect::Effect;
+use crate::event::Command;
+use crate::policy::Permit;
+use crate::record::{Cause, Principal, Record, Refusal};
+use crate::sentinel::classify;
+use crate::state::incident::IncidentState;
+use crate::{mesh, respond, sentinel};
+
+/// Longest finding of a review, and longest word of a read, in bytes.
+const NOTE_LEN: usize = 2_048;
+
+/// Carries out a permitted command. The permit is spent on it.
+pub(crate) fn execute(draft: &mut Draft<'_>, permit: Permit, operator: &OperatorId, command: &Command) {
+    drop(permit);
+    match command {
+        Command::Read { what } => serve(draft, operator, what),
+        Command::OpenConsole => serve(draft, operator, "console"),
+        Command::ExportAudit => serve(draft, operator, "audit"),
+        Command::AdmitNode { node, links } => mesh::admit(draft, node, links),
+        Command::RestoreNode { node } => mesh::restore(draft, node),
+        Command::RotateKeys { key_type, emergency } => rotate(draft, *key_type, *emergency),
+        Command::ReviewIncident { incident, note } => review(draft, operator, *incident, note),
+        Command::Signal { subject, kind, confidence_ppm } => {
+            signal(draft, operator, subject, *kind, *confidence_ppm);
+        }
+        Command::SetAssisted { on } => {
+            if draft.state.assisted() != *on {
+                draft.record(Record::AssistedSet { on: *on });
+            }
+        }
+        Command::AddForward { spec } => add_forward(draft, spec),
+        Command::RemoveForward { id } => remove_forward(draft, *id),
+        // decided on with the held request they name, not carried out as commands
+        Command::Approve { .. } | Command::Deny { .. } => draft.refuse(Refusal::NoSuchRequest),
+    }
+}
+
+fn serve(draft: &mut Draft<'_>, operator: &OperatorId, what: &str) {
+    if what.len() > NOTE_LEN {
+        return draft.refuse(Refusal::OutOfBounds);
+    }
+    draft.record(Record::Served { operator: operator.clone(), what: what.to_owned() });
+}
+
+fn rotate(draft: &mut Draft<'_>, key_type: Option<KeyType>, emergency: bool) {
+    match key_type {
+        None | Some(KeyType::MeshSession | KeyType::SovereignMaster) => {}
+        // replaced where they are made: with the node, the session, the link or the pins
+        Some(KeyType::QkdTransport | KeyType::NodeIdentity | KeyType::AuditSigning | KeyType::EphemeralSession) => {
+            return draft.refuse(Refusal::OutOfBounds);
+        }
+    }
+    let cause = if emergency { Cause::Emergency } else { Cause::Trigger };
+    draft.record(Record::RotationOrdered { key_type, cause, incident: None });
+    respond::rotate_slots(draft, key_type, cause, emergency);
+}
+
+fn review(draft: &mut Draft<'_>, operator: &OperatorId, id: IncidentId, note: &str) {
+    let open = draft.state.incident(id).is_some_and(|incident| incident.state != IncidentState::Reviewed);
+    if !open {
+        return draft.refuse(Refusal::NoSuchIncident);
+    }
+    if note.len() > NOTE_LEN {
+        return draft.refuse(Refusal::OutOfBounds);
+    }
+    draft.record(Record::IncidentReviewed { incident: id, by: operator.clone(), note: note.to_owned() });
+}
+
+fn signal(draft: &mut Draft<'_>, operator: &OperatorId, subject: &Subject, kind: SignalKind, confidence_ppm: u32) {
+    if confidence_ppm > classify::CERTAIN_PPM {
+        return draft.refuse(Refusal::OutOfBounds);
+    }
+    match sentinel::known(draft.state, subject) {
+        Ok(()) => sentinel::note(draft, &Principal::Operator(operator.clone()), subject, kind, confidence_ppm),
+        Err(refusal) => draft.refuse(refusal),
+    }
+}
+
+fn add_forward(draft: &mut Draft<'_>, spec: &ForwardSpec) {
+    if !mesh::forward_is_possible(draft.state, spec) {
+        return draft.refuse(Refusal::NoSuchForward);
+    }
+    if draft.state.forwards().values().any(|other| other.node == spec.node && other.listen == spec.listen) {
+        return draft.refuse(Refusal::NameTaken);
+    }
+    let id = draft.next_forward();
+    draft.record(Record::ForwardAdded { id, spec: spec.clone() });
+    draft.effect(Effect::Forwards(vec![spec.node.clone(), spec.to.clone()]));
+}
+
+fn remove_forward(draft: &mut Draft<'_>, id: ForwardId) {
+    let Some(spec) = draft.state.forward(id) else { return draft.refuse(Refusal::NoSuchForward) };
+    draft.record(Record::ForwardRemoved { id });
+    draft.effect(Effect::Forwards(vec![spec.node.clone(), spec.to.clone()]));
+}

@@ -1,0 +1,256 @@
+//! The engine's responses (SM-08): what an incident calls for, what policy says, carrying it out.
+
+use types::limits::KEYS_PER_STEP;
+use types::mesh::{KeyState, KeyType, NodeState, Severity, SignalKind, Subject};
+use types::{Hash, IncidentId, KeyId, Label, NodeId, cbor};
+
+use crate::access;
+use crate::draft::Draft;
+use crate::effect::Effect;
+use crate::policy::{Action, Actor, Facts, Permit, Request, Resource};
+use crate::record::{Cause, Record, RecoveryStep, Response};
+use crate::rotation;
+use crate::sentinel::{node_ref, permitted};
+use crate::state::incident::{Incident, IncidentState, ResponseState};
+use crate::state::keys::Slot;
+
+/// What an incident calls for, in the order it is done.
+pub(crate) fn responses(incident: &Incident) -> Vec<Response> {
+    match (&incident.subject, incident.severity) {
+        (Subject::Node(node), Severity::Critical) if !node.is_hub() => {
+            let segment = (incident.kind == SignalKind::LateralMovement).then(|| Response::Reroute(node.clone()));
+            segment.into_iter().chain([Response::IsolateNode(node.clone()), Response::RotateKeys]).collect()
+        }
+        (Subject::Node(_), Severity::Critical) => vec![Response::RotateKeys],
+        (Subject::Operator(operator), Severity::Critical) => vec![Response::RevokeOperator(operator.clone())],
+        // a compromised key: the mesh; a suspicious one: its own pair, triggered (KM-11)
+        (Subject::Key(_), Severity::High | Severity::Critical) => vec![Response::RotateKeys],
+        _ => Vec::new(),
+    }
+}
+
+/// Digest of a response, to which its decision and its approvals are bound.
+pub fn response_digest(incident: IncidentId, response: &Response) -> Hash {
+    Label::COMMAND.hash(&[b"response", &incident.get().to_be_bytes(), &cbor::to_vec(response)])
+}
+
+/// Digest of a node's signal, to which its decision is bound.
+pub fn signal_digest(subject: &Subject, kind: SignalKind, confidence_ppm: u32) -> Hash {
+    let sure = confidence_ppm.to_be_bytes();
+    Label::COMMAND.hash(&[b"signal", &cbor::to_vec(subject), kind.as_str().as_bytes(), &sure])
+}
+
+/// Responds to an incident that was opened or raised in this step.
+pub(crate) fn answer(draft: &mut Draft<'_>, id: IncidentId) {
+    let Some(incident) = draft.incident(id).cloned() else { return };
+    if incident.severity == Severity::Critical {
+        recovery_step(draft, id, RecoveryStep::Detect, format!("{} confirmed: {}", incident.kind, incident.subject));
+    }
+    for response in responses(&incident) {
+        if incident.responses.get(&response) == Some(&ResponseState::Done) {
+            continue;
+        }
+        let Some(asked) = request(draft, &incident, &response) else { continue };
+        match permitted(draft, &asked, response_digest(id, &response)) {
+            Some(permit) if permit.obligations().is_immediate() => run_response(draft, permit, id, &response),
+            Some(permit) => access::hold_response(draft, id, &response, permit.obligations()),
+            None => draft.record(Record::ResponseWithheld { incident: id, response }),
+        }
+    }
+}
+
+/// The question to policy whether the engine may respond so.
+pub(crate) fn request(draft: &Draft<'_>, incident: &Incident, response: &Response) -> Option<Request> {
+    let (action, resource) = match response {
+        Response::RotateKeys => (Action::RespondRotateKeys, Resource::Boundary(draft.state.id()?.clone())),
+        Response::IsolateNode(node) => (Action::RespondIsolateNode, Resource::Node(node_ref(draft, node)?)),
+        Response::Reroute(node) => (Action::RespondReroute, Resource::Node(node_ref(draft, node)?)),
+        Response::RevokeOperator(id) => {
+            let revoked = draft.state.operator(id)?.revoked;
+            (Action::RespondRevokeOperator, Resource::Operator { id: id.clone(), revoked })
+        }
+    };
+    Some(Request {
+        actor: Actor::Engine,
+        action,
+        resource,
+        now: draft.now,
+        assisted: draft.state.assisted(),
+        facts: Facts::Severity(incident.severity),
+    })
+}
+
+/// Carries a response out: at once where policy says so, or when its approvals are complete. The
+/// permit is spent on it.
+pub(crate) fn run_response(draft: &mut Draft<'_>, permit: Permit, id: IncidentId, response: &Response) {
+    drop(permit);
+    let Some(incident) = draft.incident(id).cloned() else { return };
+    if incident.state == IncidentState::Reviewed {
+        return;
+    }
+    match response {
+        Response::IsolateNode(node) => isolate(draft, id, node),
+        Response::RotateKeys => rotate(draft, id, &incident),
+        Response::Reroute(node) => reroute(draft, id, node),
+        Response::RevokeOperator(operator) => {
+            draft.record(responded(id, response));
+            if draft.state.operator(operator).is_some_and(|operator| !operator.revoked) {
+                draft.record(Record::OperatorRevoked { operator: operator.clone() });
+                draft.effect(Effect::CutOperator(operator.clone()));
+            }
+            let summary = format!("credential of operator {operator} revoked");
+            recovery_step(draft, id, RecoveryStep::Revoke, summary);
+            recovery_step(draft, id, RecoveryStep::Report, "no key is known to the operator".to_owned());
+        }
+    }
+}
+
+fn responded(incident: IncidentId, response: &Response) -> Record {
+    Record::Responded { incident, response: response.clone() }
+}
+
+fn recovery_step(draft: &mut Draft<'_>, incident: IncidentId, step: RecoveryStep, summary: String) {
+    let done = draft.incident(incident).is_some_and(|incident| incident.recovery.steps.contains_key(&step));
+    if !done {
+        draft.record(Record::Recovery { incident, step, summary });
+    }
+}
+
+/// Cuts a node off and revokes every key it shares (SM-02, SM-08b). Live keys come first; what
+/// does not fit this step is due at once.
+fn isolate(draft: &mut Draft<'_>, id: IncidentId, node: &NodeId) {
+    let Some(known) = draft.state.node(node) else { return };
+    draft.record(responded(id, &Response::IsolateNode(node.clone())));
+    if known.state != NodeState::Isolated && !draft.is_isolated(node) {
+        let epoch = draft.state.epoch() + 1;
+        draft.cut_off(node);
+        draft.record(Record::NodeMoved { node: node.clone(), to: NodeState::Isolated, epoch });
+        draft.effect(Effect::Isolate { node: node.clone(), epoch });
+    }
+    recovery_step(draft, id, RecoveryStep::Isolate, format!("node {node} removed from the mesh"));
+    let mut keys: Vec<(bool, KeyId, Slot)> = Vec::new();
+    for slot in draft.state.slots_of(node) {
+        let Some(succession) = draft.state.slot(&slot) else { continue };
+        let held = succession.keys.iter().filter(|key| draft.key_state(**key) != Some(Some(KeyState::Revoked)));
+        keys.extend(held.map(|key| (!draft.is_live(*key), *key, slot.clone())));
+    }
+    keys.sort_by_key(|(idle, key, _)| (*idle, *key));
+    let total = keys.len();
+    // half of the step is left for the keys of those that remain
+    let now: Vec<_> = keys.into_iter().take(KEYS_PER_STEP / 2).collect();
+    let mut revoked = 0;
+    for (_, key, slot) in now {
+        if !draft.spend() {
+            break;
+        }
+        revoked += usize::from(rotation::withdraw(draft, key, &slot));
+    }
+    if revoked < total {
+        draft.continue_at_once();
+    }
+    let summary = format!("{total} keys of node {node} revoked, {revoked} of them in this entry");
+    recovery_step(draft, id, RecoveryStep::Revoke, summary);
+}
+
+/// Replaces keys (SM-08a). For a suspicious key, its pair's; for a confirmed compromise, the whole
+/// mesh's: with overlap, from what is pre-staged, so that nobody else's traffic stops.
+fn rotate(draft: &mut Draft<'_>, id: IncidentId, incident: &Incident) {
+    draft.record(responded(id, &Response::RotateKeys));
+    let subject = match &incident.subject {
+        Subject::Key(key) => draft.state.key(*key).map(|known| (*key, known.slot.clone())),
+        _ => None,
+    };
+    if incident.severity < Severity::Critical {
+        if let Some((_, slot)) = subject.filter(|(_, slot)| !draft.any_isolated(slot)) {
+            rotation::rotate(draft, &slot, Cause::Trigger);
+        }
+        return;
+    }
+    if let Subject::Key(_) = incident.subject {
+        let summary = "no node is implicated: the channel of the key is cut with it".to_owned();
+        recovery_step(draft, id, RecoveryStep::Isolate, summary);
+        match subject {
+            Some((key, slot)) => compromised(draft, id, key, &slot),
+            None => recovery_step(draft, id, RecoveryStep::Revoke, "the key is destroyed already".to_owned()),
+        }
+    } else if matches!(&incident.subject, Subject::Node(node) if node.is_hub()) {
+        recovery_step(draft, id, RecoveryStep::Isolate, "the hub cannot be cut off from itself".to_owned());
+        recovery_step(
+            draft,
+            id,
+            RecoveryStep::Revoke,
+            "keys are replaced, not revoked, without a node to exclude".to_owned(),
+        );
+    }
+    rekey(draft, id);
+}
+
+fn compromised(draft: &mut Draft<'_>, id: IncidentId, key: KeyId, slot: &Slot) {
+    if slot.key_type() == KeyType::MeshSession && draft.is_live(key) {
+        rotation::revoke_slot(draft, slot);
+    } else if slot.key_type() == KeyType::SovereignMaster {
+        // what it wraps is wrapped anew before it goes
+        rotation::rotate(draft, slot, Cause::Emergency);
+    } else {
+        rotation::withdraw(draft, key, slot);
+    }
+    recovery_step(draft, id, RecoveryStep::Revoke, format!("key {key} revoked at every participant"));
+}
+
+/// Orders new keys for every pair that remains and begins with as many as fit this step.
+fn rekey(draft: &mut Draft<'_>, id: IncidentId) {
+    draft.record(Record::RotationOrdered {
+        key_type: Some(KeyType::MeshSession),
+        cause: Cause::Emergency,
+        incident: Some(id),
+    });
+    let (begun, total) = rotate_slots(draft, Some(KeyType::MeshSession), Cause::Emergency, false);
+    let summary = format!("new keys for {total} pairs ordered, {begun} of them in this entry");
+    recovery_step(draft, id, RecoveryStep::ReKey, summary);
+}
+
+/// Begins the ordered rotation of as many slots as fit this step; ticks go on with the rest.
+/// Returns how many were begun, and how many there are.
+pub(crate) fn rotate_slots(
+    draft: &mut Draft<'_>,
+    key_type: Option<KeyType>,
+    cause: Cause,
+    revoke: bool,
+) -> (usize, usize) {
+    let state = draft.state;
+    let (mut begun, mut total) = (0, 0);
+    for slot in state.slots().keys().filter(|slot| crate::state::in_scope(key_type, slot)) {
+        let Some((id, key)) = state.current(slot) else { continue };
+        // what an earlier decision of this step moved is in hand already
+        let untouched = draft.key_state(id) == Some(key.state);
+        if draft.any_isolated(slot) || !untouched {
+            continue;
+        }
+        let revoking = revoke && slot.key_type() == KeyType::MeshSession;
+        let ready = revoking || (state.all_online(slot) && key.state == Some(KeyState::Active));
+        if !ready {
+            continue;
+        }
+        total += 1;
+        if total > begun + 1 || !draft.spend() {
+            continue;
+        }
+        begun += 1;
+        if revoking { rotation::revoke_slot(draft, slot) } else { rotation::rotate(draft, slot, cause) }
+    }
+    (begun, total)
+}
+
+/// Takes a node's forwards out of the segment (SM-08c).
+fn reroute(draft: &mut Draft<'_>, id: IncidentId, node: &NodeId) {
+    draft.record(responded(id, &Response::Reroute(node.clone())));
+    let mut told = std::collections::BTreeSet::new();
+    for (forward, spec) in draft.state.forwards_of(node) {
+        draft.record(Record::ForwardRemoved { id: forward });
+        told.extend([spec.node.clone(), spec.to.clone()]);
+    }
+    told.retain(|one| !draft.is_isolated(one));
+    if !told.is_empty() {
+        draft.effect(Effect::Forwards(told.into_iter().collect()));
+    }
+}

@@ -1,0 +1,70 @@
+//! One step of a boundary.
+
+use types::Timestamp;
+use types::mesh::{SignalKind, Subject};
+use types::{Millis, NodeId};
+
+use crate::draft::Draft;
+use crate::effect::Effect;
+use crate::event::Event;
+use crate::record::{Principal, Record, Refusal};
+use crate::state::State;
+use crate::{access, boundary, channel, distribution, mesh, sentinel, tick};
+
+/// How far a clock may fall behind the log before it is noted.
+const CLOCK_TOLERANCE: Millis = Millis::from_secs(2);
+
+/// What an event leads to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Step {
+    /// What was decided, in order. Where there is nothing, there is nothing to log.
+    pub records: Vec<Record>,
+    /// What to do once the records are durable, the urgent first.
+    pub effects: Vec<Effect>,
+    /// Whether work is left over that a tick will do: tick again at once.
+    pub more: bool,
+}
+
+/// Decides what `event` leads to at `now`. Pure and total. `now` may lie before the state's clock;
+/// the step then takes place at the state's.
+pub fn step(state: &State, event: &Event, now: Timestamp) -> Step {
+    let mut draft = Draft::new(state, now.max(state.clock()));
+    if let Event::Create(genesis) = event {
+        boundary::create(&mut draft, genesis);
+        return draft.finish();
+    }
+    if state.boundary().is_none() {
+        draft.refuse(Refusal::WrongBoundary);
+        return draft.finish();
+    }
+    if now + CLOCK_TOLERANCE < state.clock() {
+        let hub = NodeId::hub();
+        let (kind, sure) = (SignalKind::ClockRegressed, 950_000);
+        sentinel::note(&mut draft, &Principal::Node(hub.clone()), &Subject::Node(hub), kind, sure);
+    }
+    dispatch(&mut draft, event);
+    draft.finish()
+}
+
+fn dispatch(draft: &mut Draft<'_>, event: &Event) {
+    match event {
+        Event::Create(_) => draft.refuse(Refusal::WrongBoundary),
+        Event::Tick => tick::tick(draft),
+        Event::Request(signed) => access::handle(draft, signed),
+        Event::NodeUp { node, session } => mesh::up(draft, node, *session),
+        Event::NodeDown { node } => mesh::down(draft, node),
+        Event::Made { keys } => distribution::made(draft, keys),
+        Event::MakeFailed { keys, reason } => distribution::make_failed(draft, keys, reason),
+        Event::Delivered { node, delivery, keys } => distribution::delivered(draft, node, *delivery, keys),
+        Event::DeliveryFailed { node, keys, reason } => distribution::failed(draft, node, keys, reason),
+        Event::Receipts { node, receipts } => distribution::receipts(draft, node, receipts),
+        Event::Activated { node, keys } => distribution::activated(draft, node, keys),
+        Event::Purged { node, keys } => distribution::purged(draft, node, keys),
+        Event::IsolationConfirmed { by, node, epoch } => mesh::isolation_seen(draft, by, node, *epoch),
+        Event::Links(reports) => channel::measured(draft, reports),
+        Event::Usage { node, keys } => distribution::used(draft, node, keys),
+        Event::Signal { source, subject, kind, confidence_ppm } => {
+            sentinel::from_node(draft, source, subject, *kind, *confidence_ppm);
+        }
+    }
+}
