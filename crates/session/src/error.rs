@@ -102,8 +102,9 @@ pub enum HandshakeError {
 }
 
 impl HandshakeError {
-    /// Sorts an error of a TLS stream.
-    pub(crate) fn from_io(error: io::Error) -> Self {
+    /// Sorts an error of a TLS stream, also of one made with [`operator`](crate::operator): a wrong
+    /// pin, an expired certificate or a missing group comes out as such.
+    pub fn from_io(error: io::Error) -> Self {
         match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
             Some(tls) => Self::from_tls(tls.clone()),
             None if error.kind() == io::ErrorKind::UnexpectedEof => Self::NotAcknowledged,

@@ -192,6 +192,3 @@ fn screen(
 
 #[cfg(test)]
 mod tests;
-
-#[cfg(test)]
-mod tests;
