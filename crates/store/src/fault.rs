@@ -24,6 +24,9 @@ pub enum Fault {
     /// The file or its directory may not be read or written by this user.
     #[error("no access to the store: check the owner and mode of the file and its directory")]
     Access,
+    /// Another handle changed the master key, so this one must seal nothing more.
+    #[error("the master key was changed by another process: open the store again with the new key")]
+    OtherKey,
     /// The store was closed.
     #[error("the store is closed: open it again")]
     Closed,

@@ -91,7 +91,7 @@ impl Store {
         let names = rows::names(&self.conn, "SELECT name FROM vault ORDER BY name")?;
         for name in &names {
             let record = rows::load(&self.conn, name)?;
-            if !record.is_some_and(|record| self.keyring.open(name, &record).is_some()) {
+            if record.is_none_or(|record| self.keyring.open(name, &record).is_none()) {
                 return Err(FsckError::Vault(name.clone()));
             }
         }

@@ -222,7 +222,7 @@ impl Group {
         }
         let done = store.commit(&self.ops);
         // An erasure is answered once it is scrubbed, everything else before the log is folded.
-        if self.ops.iter().any(Op::erases) {
+        if store.scrub_due() {
             store.tend();
         }
         match done {

@@ -93,11 +93,6 @@ impl Changes {
         self.cells.push((name, None));
     }
 
-    pub(crate) fn erases(&self) -> bool {
-        // Replacing a record or a cell destroys what it held before, as an erasure does.
-        !self.vault.is_empty()
-    }
-
     pub(crate) fn weight(&self) -> usize {
         let vault: usize = self
             .vault

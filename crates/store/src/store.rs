@@ -58,14 +58,6 @@ impl Op {
             Self::Apply(changes) => changes.weight(),
         }
     }
-
-    /// Whether it destroys something that must not stay readable in the write-ahead log.
-    pub(crate) fn erases(&self) -> bool {
-        match self {
-            Self::Append { batch, .. } => batch.changes.erases(),
-            Self::Apply(changes) => changes.erases(),
-        }
-    }
 }
 
 impl Store {
@@ -176,7 +168,9 @@ impl Store {
     pub fn put_snapshot(&mut self, size: u64, bytes: &[u8]) -> Result<(), WriteError> {
         self.writable()?;
         let done = write::snapshot(&mut self.conn, size, bytes);
-        self.note(&done);
+        if let Err(fault) = &done {
+            self.stop_on(fault);
+        }
         self.unfolded += bytes.len() + COMMIT_WEIGHT;
         self.tend();
         Ok(done?)
@@ -201,20 +195,25 @@ impl Store {
     /// Commits `ops` in order in one transaction. The outer error means that nothing was kept.
     pub(crate) fn commit(&mut self, ops: &[Op]) -> Result<Vec<Result<Head, AppendError>>, AppendError> {
         self.writable()?;
-        let done = write::group(&mut self.conn, &self.keyring, ops);
-        match &done {
-            Ok(results) => {
-                let kept = ops.iter().zip(results).filter(|(_, result)| result.is_ok());
-                for (op, _) in kept {
-                    self.unfolded += op.weight();
-                    self.scrub_due |= op.erases();
-                }
-                self.unfolded += COMMIT_WEIGHT;
+        match write::group(&mut self.conn, &self.keyring, ops) {
+            Ok(done) => {
+                let kept = ops.iter().zip(&done.results).filter(|(_, result)| result.is_ok());
+                self.unfolded += COMMIT_WEIGHT + kept.map(|(op, _)| op.weight()).sum::<usize>();
+                self.scrub_due |= done.destroyed;
+                Ok(done.results)
             }
-            Err(AppendError::Fault(fault)) => self.stop_on(&fault.clone()),
-            Err(_) => {}
+            Err(error) => {
+                if let AppendError::Fault(fault) = &error {
+                    self.stop_on(fault);
+                }
+                Err(error)
+            }
         }
-        done
+    }
+
+    /// Whether the write-ahead log may still hold what an erasure destroyed.
+    pub(crate) fn scrub_due(&self) -> bool {
+        self.scrub_due
     }
 
     /// Scrubs what was erased and folds the write-ahead log, where either is due.
@@ -254,12 +253,6 @@ impl Store {
         match &self.stopped {
             Some(fault) => Err(Fault::Stopped(Box::new(fault.clone()))),
             None => Ok(()),
-        }
-    }
-
-    fn note<T>(&mut self, done: &Result<T, Fault>) {
-        if let Err(fault) = done {
-            self.stop_on(&fault.clone());
         }
     }
 

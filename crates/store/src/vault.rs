@@ -63,6 +63,8 @@ impl std::fmt::Debug for VaultSecret {
 pub(crate) struct Keyring {
     master: MasterKey,
     cells: AuthKey,
+    /// What a file keeps to recognise the master key by.
+    check: [u8; 32],
     entropy: Arc<Entropy>,
     boundary: BoundaryId,
 }
@@ -78,7 +80,9 @@ impl Keyring {
     pub(crate) fn new(master: MasterKey, boundary: &BoundaryId, entropy: Arc<Entropy>) -> Self {
         let info: [&[u8]; 2] = [b"cells", boundary.as_str().as_bytes()];
         let cells = kdf::derive_secret(Label::VAULT_RECORD, master.expose(), &[], &info);
-        Self { master, cells, entropy, boundary: boundary.clone() }
+        let info: [&[u8]; 2] = [b"check", boundary.as_str().as_bytes()];
+        let check = *kdf::derive(Label::VAULT_RECORD, master.expose(), &[], &info);
+        Self { master, cells, check, entropy, boundary: boundary.clone() }
     }
 
     /// The keyring of another master key for the same boundary.
@@ -88,12 +92,12 @@ impl Keyring {
 
     /// What a file keeps to recognise its master key by.
     pub(crate) fn check_value(&self) -> [u8; 32] {
-        *kdf::derive(Label::VAULT_RECORD, self.master.expose(), &[], &[b"check", self.boundary.as_str().as_bytes()])
+        self.check
     }
 
     /// Whether `check` is the check value of this master key.
     pub(crate) fn matches(&self, check: &[u8]) -> bool {
-        kdf::equal(&self.check_value(), check)
+        kdf::equal(&self.check, check)
     }
 
     /// Authenticates a cell, so that neither a flipped bit nor an edit of the file passes for a value:

@@ -25,37 +25,41 @@ impl WriteError {
     }
 }
 
+/// What a committed group did.
+pub(crate) struct Done {
+    /// One result for each op: the head after it, or why it alone did nothing.
+    pub(crate) results: Vec<Result<Head, AppendError>>,
+    /// Whether a vault record was destroyed, whose key is still in the write-ahead log.
+    pub(crate) destroyed: bool,
+}
+
 /// Commits `ops` in order. An op that loses or is malformed writes nothing and has its own error;
 /// any other failure rolls the whole group back and is the outer error.
-pub(crate) fn group(
-    conn: &mut Connection,
-    keyring: &Keyring,
-    ops: &[Op],
-) -> Result<Vec<Result<Head, AppendError>>, AppendError> {
+pub(crate) fn group(conn: &mut Connection, keyring: &Keyring, ops: &[Op]) -> Result<Done, AppendError> {
     // Immediate: the head read below cannot move before the commit.
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(Fault::from)?;
     let mut head = read::head(&tx)?;
-    let mut results = Vec::with_capacity(ops.len());
+    let mut done = Done { results: Vec::with_capacity(ops.len()), destroyed: false };
     for op in ops {
         let result = match op {
             Op::Append { expected, batch } => match admit(head, *expected, batch) {
                 Ok(()) => {
                     append(&tx, head, batch)?;
-                    apply(&tx, keyring, &batch.changes)?;
+                    done.destroyed |= apply(&tx, keyring, &batch.changes)?;
                     head = batch.head_after(head);
                     Ok(head)
                 }
                 Err(error) => Err(error),
             },
             Op::Apply(changes) => {
-                apply(&tx, keyring, changes)?;
+                done.destroyed |= apply(&tx, keyring, changes)?;
                 Ok(head)
             }
         };
-        results.push(result);
+        done.results.push(result);
     }
     tx.commit().map_err(Fault::from)?;
-    Ok(results)
+    Ok(done)
 }
 
 /// Every reason to refuse a batch, before any of it is written.
@@ -85,14 +89,21 @@ fn append(tx: &Transaction<'_>, head: Head, batch: &Batch) -> Result<(), Fault> 
     Ok(())
 }
 
-fn apply(tx: &Transaction<'_>, keyring: &Keyring, changes: &Changes) -> Result<(), AppendError> {
+/// Returns whether a vault record was destroyed.
+fn apply(tx: &Transaction<'_>, keyring: &Keyring, changes: &Changes) -> Result<bool, AppendError> {
+    if changes.is_empty() {
+        return Ok(false);
+    }
+    rows::same_master(tx, keyring)?;
+    let mut destroyed = false;
     for op in &changes.vault {
-        match op {
+        destroyed |= match op {
             VaultOp::Put(name, secret) => rows::put(tx, keyring, name.as_str(), secret)?,
             VaultOp::Erase(name) => rows::erase(tx, name.as_str())?,
-        }
+        };
     }
-    Ok(cells(tx, keyring, &changes.cells)?)
+    cells(tx, keyring, &changes.cells)?;
+    Ok(destroyed)
 }
 
 fn cells(tx: &Transaction<'_>, keyring: &Keyring, cells: &[(CellName, Option<Vec<u8>>)]) -> Result<(), Fault> {

@@ -24,13 +24,13 @@ pub(crate) fn load(conn: &Connection, name: &str) -> Result<Option<Record>, Faul
     Ok(record.optional()?)
 }
 
-/// Seals `secret` as the next version of the record `name`.
+/// Seals `secret` as the next version of the record `name`; returns whether that destroyed an older one.
 pub(crate) fn put(
     tx: &Transaction<'_>,
     keyring: &Keyring,
     name: &str,
     secret: &VaultSecret,
-) -> Result<(), AppendError> {
+) -> Result<bool, AppendError> {
     let old = place(tx, name)?;
     let version = old.map_or(1, |(version, _)| version + 1);
     let record = keyring.seal(name, version as u64, secret)?;
@@ -41,16 +41,22 @@ pub(crate) fn put(
     tx.prepare_cached("INSERT OR REPLACE INTO vault (name, version, slot, sealed) VALUES (?1, ?2, ?3, ?4)")
         .and_then(|mut put| put.execute(params![name, version, slot, record.body]))
         .map_err(Fault::from)?;
-    Ok(())
+    Ok(old.is_some())
 }
 
-/// Destroys the record `name`, if there is one.
-pub(crate) fn erase(tx: &Transaction<'_>, name: &str) -> Result<(), Fault> {
-    let Some((_, slot)) = place(tx, name)? else { return Ok(()) };
+/// Destroys the record `name`; returns whether there was one.
+pub(crate) fn erase(tx: &Transaction<'_>, name: &str) -> Result<bool, Fault> {
+    let Some((_, slot)) = place(tx, name)? else { return Ok(false) };
     overwrite(tx, slot, &EMPTY_SLOT)?;
     tx.prepare_cached("DELETE FROM vault WHERE name = ?1")?.execute([name])?;
     tx.prepare_cached("INSERT INTO vault_free (slot) VALUES (?1)")?.execute([slot])?;
-    Ok(())
+    Ok(true)
+}
+
+/// Refuses where another handle moved the file to another master key since `keyring` was opened.
+pub(crate) fn same_master(tx: &Transaction<'_>, keyring: &Keyring) -> Result<(), Fault> {
+    let check: Vec<u8> = tx.prepare_cached("SELECT key_check FROM about")?.query_row([], |row| row.get(0))?;
+    if keyring.matches(&check) { Ok(()) } else { Err(Fault::OtherKey) }
 }
 
 /// Version and slot of the record `name`.
@@ -83,6 +89,7 @@ fn overwrite(tx: &Transaction<'_>, slot: i64, wrapped: &[u8]) -> Result<(), Faul
 /// themselves are not touched.
 pub(crate) fn rewrap(conn: &mut Connection, old: &Keyring, new: &Keyring) -> Result<(), RewrapError> {
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(Fault::from)?;
+    same_master(&tx, old)?;
     for name in names(&tx, "SELECT name FROM vault ORDER BY name")? {
         let found = load(&tx, &name)?.and_then(|record| Some((record.version, old.unwrap_key(&name, &record)?)));
         let (Some((version, record_key)), Some((_, slot))) = (found, place(&tx, &name)?) else {

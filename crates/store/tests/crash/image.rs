@@ -93,12 +93,12 @@ fn reach(files: &mut Files, pending: &[Event], reached: Reached, rng: &mut ChaCh
         match event {
             Event::Write { part, at, bytes } if torn => {
                 for (sector, piece) in bytes.chunks(SECTOR).enumerate() {
-                    if rng.next_u32() % 2 == 0 {
+                    if rng.next_u32().is_multiple_of(2) {
                         put(files.entry(*part).or_default(), at + sector * SECTOR, piece);
                     }
                 }
             }
-            event if !torn || rng.next_u32() % 2 == 0 => carry_out(files, event),
+            event if !torn || rng.next_u32().is_multiple_of(2) => carry_out(files, event),
             _ => {}
         }
     }

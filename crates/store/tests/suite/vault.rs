@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use proptest::prelude::*;
-use store::{Batch, Changes, Head, OpenError, ReadError, Store};
+use store::{Batch, Changes, Fault, Head, OpenError, ReadError, Store, WriteError};
 
 use crate::fixture::{Writer, boundary, cell, create, entropy, master, open, secret, secret_name};
 
@@ -143,6 +143,21 @@ fn the_vault_moves_to_a_new_master_key() {
     assert_eq!(store.secret(&secret_name("key/1")).unwrap().unwrap().expose(), b"stays the same");
     assert_eq!(store.cell(&cell("cursor")).unwrap(), Some(vec![5]));
     store.fsck().unwrap();
+}
+
+/// SM-06d: a handle that still has the old master key seals nothing under it after the change.
+#[test]
+fn a_handle_with_the_old_master_key_writes_no_secret() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("alpha.db");
+    let (mut first, mut second) = (create(&path), open(&path));
+    first.rewrap(master(2)).unwrap();
+    let mut changes = Changes::default();
+    changes.put_secret(secret_name("a"), secret(b"one"));
+    assert!(matches!(second.apply(changes), Err(WriteError::Fault(Fault::OtherKey))));
+    assert!(matches!(second.put_cells(vec![(cell("pad"), vec![1])]), Err(WriteError::Fault(Fault::OtherKey))));
+    assert!(matches!(second.rewrap(master(3)), Err(store::RewrapError::Fault(Fault::OtherKey))));
+    assert_eq!(first.fsck().unwrap().secrets, 0);
 }
 
 #[test]
