@@ -5,22 +5,7 @@
 //! effects start only from durable records. Pure: no clock, no random numbers, no secrets. Keys are
 //! named by number and committed to by salted hash.
 
-/// Held requests, grants and nonces: replaced by `access.rs`.
-#[allow(missing_docs, dead_code)]
-pub mod access {
-    use crate::policy::Obligations;
-    use crate::record::{Record, Response};
-    #[derive(Debug, Clone, Default, PartialEq, minicbor::Encode, minicbor::Decode)]
-    pub struct Access {}
-    impl Access {
-        pub(crate) fn apply(&mut self, _: &Record, _: types::Timestamp) {}
-    }
-    pub(crate) fn handle(draft: &mut crate::Draft<'_>, _: &crate::event::SignedRequest) {
-        draft.refuse(crate::record::Refusal::UnknownOperator);
-    }
-    pub(crate) fn expire(_: &mut crate::Draft<'_>) {}
-    pub(crate) fn hold_response(_: &mut crate::Draft<'_>, _: types::IncidentId, _: &Response, _: &Obligations) {}
-}
+pub mod access;
 pub mod boundary;
 pub mod channel;
 mod commands;

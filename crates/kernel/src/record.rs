@@ -619,4 +619,12 @@ pub enum Record {
         #[n(2)]
         keys: Vec<KeyId>,
     },
+    /// An authenticated request was denied, or refused for what its operator may not; counts towards a
+    /// burst (QT-11).
+    #[n(39)]
+    Denied {
+        /// Whose.
+        #[n(0)]
+        operator: OperatorId,
+    },
 }

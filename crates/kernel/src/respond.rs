@@ -96,6 +96,7 @@ pub(crate) fn run_response(draft: &mut Draft<'_>, permit: Permit, id: IncidentId
             draft.record(responded(id, response));
             if draft.state.operator(operator).is_some_and(|operator| !operator.revoked) {
                 draft.record(Record::OperatorRevoked { operator: operator.clone() });
+                access::end_all_of(draft, operator);
                 draft.effect(Effect::CutOperator(operator.clone()));
             }
             let summary = format!("credential of operator {operator} revoked");

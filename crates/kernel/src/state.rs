@@ -12,7 +12,7 @@ pub mod incident;
 pub mod keys;
 pub mod mesh;
 mod read;
-mod table;
+pub(crate) mod table;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

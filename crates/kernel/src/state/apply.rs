@@ -89,6 +89,7 @@ impl State {
             | Record::Approved { .. }
             | Record::GrantUsed { .. }
             | Record::GrantExpired { .. }
+            | Record::Denied { .. }
             | Record::Served { .. } => {}
         }
     }

@@ -1,0 +1,192 @@
+//! Held requests: approved, denied, carried out or ended (SM-04, SM-09, QT-09).
+
+use std::collections::BTreeSet;
+
+use types::{Hash, IncidentId, OperatorId, RequestId};
+
+use super::request::Verdict;
+use super::state::Held;
+use super::summary;
+use crate::draft::Draft;
+use crate::policy::{Obligations, Permit};
+use crate::record::{Principal, Record, Refusal, Response};
+use crate::respond;
+use crate::sentinel::permitted;
+use crate::state::State;
+
+/// Holds what `by` asked for until it is approved, denied or too old.
+pub(super) fn hold(
+    draft: &mut Draft<'_>,
+    by: Principal,
+    digest: Hash,
+    summary: String,
+    obligations: &Obligations,
+    response: Option<(IncidentId, Response)>,
+) {
+    let Some(settings) = draft.state.settings() else { return draft.refuse(Refusal::WrongBoundary) };
+    let expires = draft.now + settings.approval_timeout;
+    let request = draft.next_request();
+    draft.record(Record::Held {
+        request,
+        by,
+        digest,
+        summary,
+        needed: obligations.approvals,
+        group: obligations.group(),
+        expires,
+        response,
+    });
+}
+
+/// Holds a response of the engine for approval (SM-09). One that is held already stays as it is.
+pub(crate) fn hold_response(
+    draft: &mut Draft<'_>,
+    incident: IncidentId,
+    response: &Response,
+    obligations: &Obligations,
+) {
+    let digest = respond::response_digest(incident, response);
+    let access = draft.state.access();
+    let found = access.held_for(&Principal::Engine, &digest).map(|(id, held)| (id, draft.now < held.expires));
+    match found {
+        Some((_, true)) => return,
+        Some((id, false)) => draft.record(Record::HeldEnded { request: id, by: None }),
+        None => {}
+    }
+    let summary = format!("{} for incident {incident}", summary::of_response(response));
+    hold(draft, Principal::Engine, digest, summary, obligations, Some((incident, response.clone())));
+}
+
+/// Whether an operator is one of those who may approve: in good standing and in every group.
+fn may_approve<'a>(state: &State, operator: &OperatorId, groups: impl IntoIterator<Item = &'a str>) -> bool {
+    let known = state.operator(operator).filter(|operator| !operator.revoked);
+    known.is_some_and(|known| groups.into_iter().all(|group| known.groups.iter().any(|own| own == group)))
+}
+
+/// How many approvals count now: of distinct people other than the asker, each in good standing and in
+/// every group at this moment.
+pub(super) fn count(
+    state: &State,
+    obligations: &Obligations,
+    asker: &OperatorId,
+    approved_by: &BTreeSet<OperatorId>,
+) -> u32 {
+    let groups = || obligations.approvers.iter().map(String::as_str);
+    let counts = approved_by.iter().filter(|one| *one != asker && may_approve(state, one, groups()));
+    counts.count() as u32
+}
+
+fn is_asker(held: &Held, operator: &OperatorId) -> bool {
+    held.by == Principal::Operator(operator.clone())
+}
+
+/// The held request, if it is open and the caller saw what it decides on.
+fn open<'s>(draft: &Draft<'s>, id: RequestId, digest: Hash) -> Result<&'s Held, Refusal> {
+    let held = draft.state.access().held().get(&id).filter(|held| draft.now < held.expires);
+    let held = held.ok_or(Refusal::NoSuchRequest)?;
+    if held.digest == digest { Ok(held) } else { Err(Refusal::DigestMismatch) }
+}
+
+/// Approves a held request. A response runs as soon as its approvals are complete; a command waits for
+/// its asker to ask again.
+pub(super) fn approve(draft: &mut Draft<'_>, permit: Permit, by: &OperatorId, id: RequestId, digest: Hash) -> Verdict {
+    drop(permit);
+    let held = match open(draft, id, digest) {
+        Ok(held) => held,
+        Err(refusal) => {
+            draft.refuse(refusal);
+            return Verdict::Taken;
+        }
+    };
+    if is_asker(held, by) || held.approved_by.contains(by) || !may_approve(draft.state, by, groups_of(held)) {
+        draft.refuse(Refusal::NotAnApprover);
+        return Verdict::Denied;
+    }
+    draft.record(Record::Approved { request: id, by: by.clone() });
+    if let Some((incident, response)) = &held.response {
+        let mut approved_by = held.approved_by.clone();
+        approved_by.insert(by.clone());
+        let in_good_standing = |one: &&OperatorId| may_approve(draft.state, one, groups_of(held));
+        let approvals = approved_by.iter().filter(in_good_standing).count() as u32;
+        if approvals >= held.needed {
+            run(draft, id, *incident, response, &approved_by);
+        }
+    }
+    Verdict::Taken
+}
+
+fn groups_of(held: &Held) -> impl Iterator<Item = &str> {
+    held.group.split(',').filter(|group| !group.is_empty())
+}
+
+/// Carries an approved response out, if policy still permits it at this moment.
+fn run(
+    draft: &mut Draft<'_>,
+    id: RequestId,
+    incident: IncidentId,
+    response: &Response,
+    approved_by: &BTreeSet<OperatorId>,
+) {
+    let asked = draft.incident(incident).cloned().and_then(|known| respond::request(draft, &known, response));
+    let Some(asked) = asked else {
+        return draft.record(Record::HeldEnded { request: id, by: None });
+    };
+    let digest = respond::response_digest(incident, response);
+    let Some(permit) = permitted(draft, &asked, digest) else {
+        draft.record(Record::HeldEnded { request: id, by: None });
+        return draft.record(Record::ResponseWithheld { incident, response: response.clone() });
+    };
+    let needs = permit.obligations();
+    let groups = || needs.approvers.iter().map(String::as_str);
+    let approvals = approved_by.iter().filter(|one| may_approve(draft.state, one, groups())).count() as u32;
+    if approvals >= needs.approvals {
+        draft.record(Record::HeldDone { request: id });
+        respond::run_response(draft, permit, incident, response);
+    }
+}
+
+/// Denies a held request: one denial of an approver ends it, and its asker can withdraw it.
+pub(super) fn deny(draft: &mut Draft<'_>, permit: Permit, by: &OperatorId, id: RequestId, digest: Hash) -> Verdict {
+    drop(permit);
+    let held = match open(draft, id, digest) {
+        Ok(held) => held,
+        Err(refusal) => {
+            draft.refuse(refusal);
+            return Verdict::Taken;
+        }
+    };
+    if !is_asker(held, by) && !may_approve(draft.state, by, groups_of(held)) {
+        draft.refuse(Refusal::NotAnApprover);
+        return Verdict::Denied;
+    }
+    draft.record(Record::HeldEnded { request: id, by: Some(by.clone()) });
+    Verdict::Taken
+}
+
+/// Ends what time has overtaken, and what belongs to operators without a credential.
+pub(crate) fn expire(draft: &mut Draft<'_>) {
+    let state = draft.state;
+    let revoked = |operator: &OperatorId| state.operator(operator).is_none_or(|operator| operator.revoked);
+    for (id, grant) in state.access().grants() {
+        if grant.expires <= draft.now || revoked(&grant.operator) {
+            draft.record(Record::GrantExpired { grant: *id });
+        }
+    }
+    for (id, held) in state.access().held() {
+        let of_revoked = matches!(&held.by, Principal::Operator(operator) if revoked(operator));
+        if held.expires <= draft.now || of_revoked {
+            draft.record(Record::HeldEnded { request: *id, by: None });
+        }
+    }
+}
+
+/// Ends the grants and held requests of an operator whose credential is revoked in this step.
+pub(crate) fn end_all_of(draft: &mut Draft<'_>, operator: &OperatorId) {
+    let access = draft.state.access();
+    for (id, _) in access.grants().iter().filter(|(_, grant)| grant.operator == *operator) {
+        draft.record(Record::GrantExpired { grant: *id });
+    }
+    for (id, _) in access.held().iter().filter(|(_, held)| is_asker(held, operator)) {
+        draft.record(Record::HeldEnded { request: *id, by: None });
+    }
+}

@@ -1,0 +1,102 @@
+//! From a command to the question policy is asked.
+
+use types::mesh::ForwardSpec;
+use types::{BoundaryId, Hash, Label, OperatorId, RequestId, cbor};
+
+use crate::draft::Draft;
+use crate::event::{Command, Request};
+use crate::policy::{self, Action, Actor, Facts, NodeRef, Resource};
+use crate::record::{Principal, Refusal};
+use crate::sentinel;
+
+/// Digest of a command as this operator asks for it in this boundary. Grants and approvals are bound
+/// to it: another boundary, person or detail is another digest.
+pub fn command_digest(boundary: &BoundaryId, operator: &OperatorId, command: &Command) -> Hash {
+    let parts: [&[u8]; 4] =
+        [b"command", boundary.as_str().as_bytes(), operator.as_str().as_bytes(), &cbor::to_vec(command)];
+    Label::COMMAND.hash(&parts)
+}
+
+/// What policy is asked for a command.
+pub(super) struct Question {
+    /// Whether the operator may.
+    pub(super) operator: policy::Request,
+    /// Whether the listening node of a forward may, too.
+    pub(super) node: Option<policy::Request>,
+}
+
+/// The question for a request whose operator is known. Refused where what it names does not exist.
+pub(super) fn question(draft: &Draft<'_>, request: &Request) -> Result<Question, Refusal> {
+    let operator = draft.state.operator(&request.operator).ok_or(Refusal::UnknownOperator)?;
+    let (action, resource, facts) = about(draft, &request.command)?;
+    let ask = |actor, action, resource, facts| policy::Request {
+        actor,
+        action,
+        resource,
+        now: draft.now,
+        assisted: draft.state.assisted(),
+        facts,
+    };
+    let node = match (&request.command, &resource) {
+        (Command::AddForward { .. }, Resource::Forward { from, .. }) => {
+            Some(ask(Actor::Node(from.clone()), Action::NodeForward, resource.clone(), Facts::None))
+        }
+        _ => None,
+    };
+    let actor =
+        Actor::Operator { id: request.operator.clone(), groups: operator.groups.clone(), revoked: operator.revoked };
+    Ok(Question { operator: ask(actor, action, resource, facts), node })
+}
+
+fn about(draft: &Draft<'_>, command: &Command) -> Result<(Action, Resource, Facts), Refusal> {
+    let boundary = || draft.state.id().cloned().map(Resource::Boundary).ok_or(Refusal::WrongBoundary);
+    Ok(match command {
+        Command::Read { what } => (Action::Read, boundary()?, Facts::Read(what.clone())),
+        Command::OpenConsole => (Action::OpenConsole, boundary()?, Facts::None),
+        Command::ExportAudit => (Action::ExportAudit, boundary()?, Facts::None),
+        Command::SetAssisted { on } => (Action::SetAssisted, boundary()?, Facts::On(*on)),
+        Command::AdmitNode { node, .. } => {
+            let node = NodeRef { id: node.id.clone(), function: Some(node.function), isolated: false };
+            (Action::AdmitNode, Resource::Node(node), Facts::None)
+        }
+        Command::RestoreNode { node } => {
+            let node = sentinel::node_ref(draft, node).ok_or(Refusal::NoSuchNode)?;
+            (Action::RestoreNode, Resource::Node(node), Facts::None)
+        }
+        Command::RotateKeys { key_type, emergency } => {
+            let action = if *emergency { Action::RotateEmergency } else { Action::Rotate };
+            let resource = key_type.map_or_else(boundary, |key_type| Ok(Resource::KeyType(key_type)))?;
+            (action, resource, Facts::None)
+        }
+        Command::ReviewIncident { incident, .. } => {
+            let severity = draft.state.incident(*incident).ok_or(Refusal::NoSuchIncident)?.severity;
+            (Action::ReviewIncident, Resource::Incident { id: *incident, severity }, Facts::None)
+        }
+        Command::Signal { subject, kind, confidence_ppm } => {
+            sentinel::known(draft.state, subject)?;
+            let resource = sentinel::resource(draft, subject).ok_or(Refusal::OutOfBounds)?;
+            (Action::Signal, resource, Facts::Signal { kind: *kind, confidence_ppm: *confidence_ppm })
+        }
+        Command::AddForward { spec } => (Action::AddForward, forward(draft, spec)?, Facts::None),
+        Command::RemoveForward { id } => {
+            let spec = draft.state.forward(*id).ok_or(Refusal::NoSuchForward)?;
+            (Action::RemoveForward, forward(draft, spec)?, Facts::None)
+        }
+        Command::Approve { request, .. } => (Action::Approve, held(draft, *request)?, Facts::None),
+        Command::Deny { request, .. } => (Action::Deny, held(draft, *request)?, Facts::None),
+    })
+}
+
+fn forward(draft: &Draft<'_>, spec: &ForwardSpec) -> Result<Resource, Refusal> {
+    let end = |node| sentinel::node_ref(draft, node).ok_or(Refusal::NoSuchForward);
+    Ok(Resource::Forward { from: end(&spec.node)?, to: end(&spec.to)? })
+}
+
+fn held(draft: &Draft<'_>, id: RequestId) -> Result<Resource, Refusal> {
+    let held = draft.state.access().held().get(&id).ok_or(Refusal::NoSuchRequest)?;
+    let asker = match &held.by {
+        Principal::Operator(operator) => Some(operator.clone()),
+        Principal::Engine | Principal::Node(_) => None,
+    };
+    Ok(Resource::Held { id, asker })
+}
