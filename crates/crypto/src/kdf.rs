@@ -18,12 +18,12 @@ pub fn derive<const N: usize>(label: Label, ikm: &[u8], salt: &[u8], info: &[&[u
     out
 }
 
-/// As [`derive`], into a secret of its own type.
+/// As [`derive()`], into a secret of its own type.
 pub fn derive_secret<T: Secret32>(label: Label, ikm: &[u8], salt: &[u8], info: &[&[u8]]) -> T {
     T::fill_with(|out| hkdf(salt, ikm, &label.message(info), out))
 }
 
-/// As [`derive`], of a length known only at run time; the part of `out` beyond 8,160 bytes would
+/// As [`derive()`], of a length known only at run time; the part of `out` beyond 8,160 bytes would
 /// have no defined value, so longer requests are refused.
 ///
 /// # Errors

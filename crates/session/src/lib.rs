@@ -32,4 +32,4 @@ pub use link::{RecvError, SendError, Session, SessionInfo, SessionReceiver, Sess
 pub use listener::{Arrival, Limits, Listener};
 pub use raw::RawStream;
 pub use trust::{TrustEntry, TrustError, TrustStore};
-pub use wire::Channel;
+pub use wire::{Channel, Refusal};
