@@ -8,6 +8,8 @@
 //! The chain, with its formulas and their sources, is drawn in `docs/qkd.md`.
 
 pub mod cascade;
+pub mod decoy;
+pub mod entangled;
 pub mod entropy;
 pub mod finite;
 pub mod params;
