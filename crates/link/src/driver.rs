@@ -119,6 +119,8 @@ pub(crate) struct Core {
     report: watch::Sender<LinkReport>,
     severed: watch::Sender<bool>,
     auth_failures: AtomicU64,
+    /// Alice: the slot of her next pulse.
+    next_slot: AtomicU64,
     started: Instant,
 }
 
@@ -159,6 +161,7 @@ impl Link {
             health: Mutex::new(health),
             severed: watch::Sender::new(false),
             auth_failures: AtomicU64::new(0),
+            next_slot: AtomicU64::new(slots),
             started: Instant::now(),
         });
         let (attaches, inbox) = mpsc::channel(4);

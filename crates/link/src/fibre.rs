@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use crypto::Entropy;
 use qkd::{Fibre, Tap};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 use crate::draw::{Expanded, Failed};
-use crate::frame::{read_frame, write_frame};
+use crate::frame::{SOCKET_BUFFER, read_frame, write_frame};
 
 mod config;
 mod control;
@@ -30,6 +30,7 @@ const WRITE_LIMIT: Duration = Duration::from_secs(10);
 /// How far the A side may run ahead of the pulse rate.
 const SLACK: Duration = Duration::from_millis(500);
 const CONTROL_CONNECTIONS: usize = 16;
+const BACKLOG: u32 = 16;
 
 /// The fibre could not start.
 #[derive(Debug, thiserror::Error)]
@@ -196,7 +197,21 @@ pub async fn run(config: FibreConfig, shutdown: impl Future<Output = ()>) -> Res
 }
 
 async fn listen(address: &str) -> Result<TcpListener, FibreError> {
-    TcpListener::bind(address).await.map_err(|cause| FibreError::Listen { address: address.to_owned(), cause })
+    let bind = async {
+        let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        for address in lookup_host(address).await? {
+            let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+            socket.set_reuseaddr(true)?;
+            socket.set_send_buffer_size(SOCKET_BUFFER)?;
+            socket.set_recv_buffer_size(SOCKET_BUFFER)?;
+            match socket.bind(address).and_then(|()| socket.listen(BACKLOG)) {
+                Ok(listener) => return Ok(listener),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    };
+    bind.await.map_err(|cause| FibreError::Listen { address: address.to_owned(), cause })
 }
 
 struct Connected(Arc<Shared>);

@@ -5,6 +5,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 /// Longest frame, in bytes: a photon frame of the most pulses `qkd` allows, none of them lost.
 pub(crate) const MAX_FRAME: usize = 13 + 4 * qkd::params::MAX_FRAME_PULSES as usize;
 
+/// Bytes of light that a socket buffers in each direction.
+pub(crate) const SOCKET_BUFFER: u32 = 64 * 1024;
+
 /// A frame could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReadFrameError {

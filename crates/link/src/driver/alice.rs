@@ -1,9 +1,10 @@
 //! The end that prepares the photons.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use qkd::{Offer, Source, Step};
+use qkd::{AbortReason, Offer, Source, Step};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -15,6 +16,9 @@ use crate::draw::Full;
 const FRAMES: usize = 2;
 /// Slots made durable at a time: a restart begins above every slot of the run before.
 const SLOTS_AHEAD: u64 = 1 << 36;
+
+/// How long pulses are remembered that no block has named.
+const RETAIN_SECONDS: u64 = 8;
 
 struct Running {
     block: qkd::Alice,
@@ -34,7 +38,8 @@ pub(super) struct AliceEnd {
 impl AliceEnd {
     pub(super) fn new(core: Arc<Core>, first_slot: u64) -> Self {
         let full = || Full::new(Arc::clone(&core.entropy), core.failed.clone());
-        let source = Source::new(core.params.z_log2, core.params.retain_pulses(), first_slot, full());
+        let retain = core.params.retain_pulses().max(RETAIN_SECONDS * u64::from(core.params.pulse_rate_hz));
+        let source = Source::new(core.params.z_log2, retain, first_slot, full());
         Self { source, seeds: full(), slots_end: first_slot, peer: None, running: None, core }
     }
 
@@ -90,6 +95,7 @@ impl AliceEnd {
             self.slots_end = end;
         }
         permit.send(self.source.emit(pulses));
+        self.core.next_slot.store(self.source.next_slot(), Ordering::Relaxed);
     }
 
     async fn hear(&mut self, message: Option<Vec<u8>>) -> Result<(), Gone> {
@@ -154,9 +160,13 @@ impl AliceEnd {
             }
             Err(abort) => {
                 self.core.lose(&abort);
-                match abort.notice {
-                    Some(notice) => peer.send(notice).await,
-                    None => Ok(()),
+                if let Some(notice) = abort.notice {
+                    peer.send(notice).await?;
+                }
+                match abort.reason {
+                    // Bob measures light that is too old: tell him which is not.
+                    AbortReason::UnknownPulses => peer.restart(&self.core).await,
+                    _ => Ok(()),
                 }
             }
         }

@@ -75,7 +75,8 @@ impl BobEnd {
     }
 
     fn measure(&mut self, frame: &[u8]) {
-        if self.peer.as_ref().is_some_and(|peer| peer.ready)
+        let first = frame.get(1..9).and_then(|bytes| <[u8; 8]>::try_from(bytes).ok()).map(u64::from_le_bytes);
+        if self.peer.as_ref().is_some_and(|peer| peer.ready && first >= Some(peer.first_slot))
             && let Err(error) = self.detector.measure(frame)
         {
             tracing::debug!(link = %self.core.link, %error, "light is not counted");

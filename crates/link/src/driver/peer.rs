@@ -4,6 +4,8 @@
 //! end; either may begin again with a higher round. After the hellos both ends hold the same blocks
 //! and count new ones from the same number.
 
+use std::sync::atomic::Ordering;
+
 use crypto::{AuthKey, Secret32, kdf};
 use minicbor::{Decode, Encode};
 use qkd::{HashKey, PAD_LEN_PER_BLOCK, Side, TagKeys};
@@ -43,6 +45,9 @@ struct Hello {
     next_block: u64,
     #[n(3)]
     blocks: Vec<u64>,
+    /// Alice: pulses before this slot are forgotten, however long their light is still under way.
+    #[n(4)]
+    slot: u64,
 }
 
 /// The peer's end, over one session.
@@ -53,6 +58,8 @@ pub(super) struct Peer {
     pub(super) ready: bool,
     /// Lowest number of a block to come.
     pub(super) next_block: u64,
+    /// Light of slots before this one is stale.
+    pub(super) first_slot: u64,
     /// Number of the next tags derived from the session.
     derived: u32,
 }
@@ -73,8 +80,8 @@ pub(super) struct Gone;
 impl Peer {
     /// Begins with `attach`.
     pub(super) async fn begin(core: &Core, attach: Attach) -> Result<Self, Gone> {
-        let own = Hello { round: 0, params: fingerprint(core), next_block: 0, blocks: Vec::new() };
-        let mut peer = Self { attach, own, ready: false, next_block: 0, derived: 0 };
+        let own = Hello { round: 0, params: fingerprint(core), next_block: 0, blocks: Vec::new(), slot: 0 };
+        let mut peer = Self { attach, own, ready: false, next_block: 0, first_slot: 0, derived: 0 };
         peer.hello(core, 0).await?;
         Ok(peer)
     }
@@ -97,6 +104,7 @@ impl Peer {
         }
         self.own.next_block = next.max(self.next_block);
         self.own.blocks = blocks;
+        self.own.slot = core.next_slot.load(Ordering::Relaxed);
         let mut message = vec![HELLO];
         cbor::write(&self.own, &mut message);
         self.attach.out.send(message).await.map_err(|_| Gone)
@@ -145,6 +153,7 @@ impl Peer {
         let common: Vec<_> = self.own.blocks.iter().copied().filter(|block| theirs.blocks.contains(block)).collect();
         core.with_shelf(|shelf| shelf.keep_only(&common)).map_err(|_| Gone)?;
         self.next_block = self.own.next_block.max(theirs.next_block);
+        self.first_slot = theirs.slot;
         self.ready = true;
         core.with_health(|_| {});
         Ok(())

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::sync::mpsc;
 
-use crate::frame::{read_frame, write_frame};
+use crate::frame::{SOCKET_BUFFER, read_frame, write_frame};
 
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
@@ -51,7 +51,7 @@ pub(super) async fn receive(address: String, light: mpsc::Sender<Vec<u8>>) {
 async fn connect(address: &str) -> TcpStream {
     let mut wait = FIRST_WAIT;
     loop {
-        match tokio::time::timeout(CONNECT_LIMIT, TcpStream::connect(address)).await {
+        match tokio::time::timeout(CONNECT_LIMIT, dial(address)).await {
             Ok(Ok(stream)) => {
                 let _ = stream.set_nodelay(true);
                 return stream;
@@ -62,4 +62,19 @@ async fn connect(address: &str) -> TcpStream {
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(LONGEST_WAIT);
     }
+}
+
+/// Buffers are small: light that waits long is of no use to anyone.
+async fn dial(address: &str) -> std::io::Result<TcpStream> {
+    let mut failure = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
+    for address in lookup_host(address).await? {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_send_buffer_size(SOCKET_BUFFER)?;
+        socket.set_recv_buffer_size(SOCKET_BUFFER)?;
+        match socket.connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
 }
