@@ -20,6 +20,9 @@ pub(crate) use answer::Answerer;
 pub(crate) use ask::Asker;
 pub use shuffle::Shuffles;
 
+use std::sync::Arc;
+
+use crate::bits::Bits;
 use crate::wire::{Reader, WireError, put_var};
 
 /// Longest frame in bits.
@@ -89,6 +92,11 @@ impl Schedule {
     /// Blocks of a pass.
     fn blocks(&self, pass: usize) -> usize {
         self.frame.div_ceil(1 << self.levels[pass])
+    }
+
+    /// Whether the blocks of a pass are half a frame, up to the next power of two.
+    fn halves(&self, pass: usize) -> bool {
+        self.frame.max(2).next_power_of_two() == 2 << self.levels[pass]
     }
 
     /// Block parities disclosed when a pass opens.
@@ -199,6 +207,38 @@ fn read_queries(reader: &mut Reader<'_>, schedule: &Schedule) -> Result<Vec<Quer
         queries.push(Query::Left { frame, pass, node });
     }
     Ok(queries)
+}
+
+/// What one reconciliation took.
+#[derive(Debug)]
+pub struct Reconciled {
+    /// Bob's string after it, equal to Alice's unless errors remain.
+    pub key: Bits,
+    /// Bits corrected.
+    pub corrected: u64,
+    /// Parity bits disclosed.
+    pub leaked: u64,
+    /// Round trips.
+    pub rounds: u32,
+}
+
+/// Runs both sides against each other through the byte forms of their messages; `shuffles` must be
+/// those of the schedule's frame length. For tests and measurements, where one process holds both
+/// strings.
+pub fn reconcile(alice: &Bits, bob: &Bits, qber: f64, pace: Pace, shuffles: &Arc<Shuffles>) -> Reconciled {
+    let schedule = Schedule::new(alice.len(), qber, pace);
+    let mut answerer = Answerer::new(schedule.clone(), shuffles.clone(), alice);
+    let mut asker = Asker::new(schedule, shuffles.clone(), bob);
+    let mut questions = Vec::new();
+    while asker.ask(&mut questions) {
+        let Ok(parities) = answerer.answer(&mut Reader::new(&questions)) else { break };
+        if !asker.answered(&parities) {
+            break;
+        }
+        questions.clear();
+    }
+    let (corrected, leaked, rounds) = (asker.corrected(), asker.leaked(), asker.rounds());
+    Reconciled { key: asker.finish(), corrected, leaked, rounds }
 }
 
 #[cfg(test)]

@@ -82,8 +82,8 @@ impl<E: Entropy> Detector<E> {
         }
         self.pulses += u64::from(frame.pulses);
         let before = self.slots.len();
-        let mut photon = self.rolls.gap(self.efficiency);
-        let mut dark = self.rolls.gap(self.dark);
+        let mut photon = self.rolls.gap(&self.efficiency);
+        let mut dark = self.rolls.gap(&self.dark);
         loop {
             let seen = frame.photons.get(usize::try_from(photon).unwrap_or(usize::MAX));
             let bright = seen.map_or(u64::MAX, |&(slot, _)| u64::from(slot));
@@ -94,10 +94,10 @@ impl<E: Entropy> Detector<E> {
             let light = seen.filter(|_| bright == slot).map(|&(_, qubit)| qubit);
             self.avalanche(frame.first + slot, light, dark == slot);
             if bright == slot {
-                photon = photon.saturating_add(1).saturating_add(self.rolls.gap(self.efficiency));
+                photon = photon.saturating_add(1).saturating_add(self.rolls.gap(&self.efficiency));
             }
             if dark == slot {
-                dark = dark.saturating_add(1).saturating_add(self.rolls.gap(self.dark));
+                dark = dark.saturating_add(1).saturating_add(self.rolls.gap(&self.dark));
             }
         }
         Ok(self.slots.len() - before)

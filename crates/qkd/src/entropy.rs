@@ -65,12 +65,23 @@ impl<E: Entropy> Rolls<E> {
     /// How many failures precede the next success of a trial that succeeds with the probability
     /// `skip` was made for.
     #[inline]
-    pub fn gap(&mut self, skip: Skip) -> u64 {
+    pub fn gap(&mut self, skip: &Skip) -> u64 {
         match skip {
             Skip::Never => u64::MAX,
             Skip::Always => 0,
             // a float-to-integer cast saturates
-            Skip::Some { per_log } => (self.unit().ln() * per_log) as u64,
+            Skip::Rare { per_log } => (self.unit().ln() * per_log) as u64,
+            Skip::Often { above } => {
+                let mut failures = 0;
+                loop {
+                    let roll = self.word();
+                    let more = above.iter().take_while(|&&bound| roll < bound).count();
+                    failures += more as u64;
+                    if more < above.len() {
+                        return failures;
+                    }
+                }
+            }
         }
     }
 
@@ -88,16 +99,22 @@ impl<E> Drop for Rolls<E> {
 
 /// A success probability prepared for geometric skipping, so that the cost of a sparse process
 /// grows with its successes and not with its trials.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Skip {
     /// Probability 0.
     Never,
     /// Probability 1.
     Always,
-    /// Any probability between.
-    Some {
+    /// A small probability: the gap is drawn by inversion.
+    Rare {
         /// 1 / ln(1 - p).
         per_log: f64,
+    },
+    /// A larger one: a roll below the k-th of these bounds, (1 - p)^(k+1)·2^64, means more than k
+    /// failures.
+    Often {
+        /// The bounds, falling.
+        above: [u64; 8],
     },
 }
 
@@ -106,10 +123,34 @@ impl Skip {
     pub fn new(p: f64) -> Self {
         if p >= 1.0 {
             Self::Always
+        } else if p >= 0.125 {
+            Self::Often { above: std::array::from_fn(|k| ((1.0 - p).powi(k as i32 + 1) * 2_f64.powi(64)) as u64) }
         } else if p > 0.0 {
-            Self::Some { per_log: (-p).ln_1p().recip() }
+            Self::Rare { per_log: (-p).ln_1p().recip() }
         } else {
             Self::Never
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Rolls, Skip};
+    use crate::seeded::Seeded;
+
+    #[test]
+    fn gaps_have_the_mean_and_spread_of_their_probability() {
+        let mut rolls = Rolls::new(Seeded::new(1));
+        for p in [0.9, 0.63, 0.2, 0.125, 0.1, 0.01] {
+            let skip = Skip::new(p);
+            let gaps: Vec<f64> = (0..100_000).map(|_| rolls.gap(&skip) as f64).collect();
+            let mean = gaps.iter().sum::<f64>() / 1e5;
+            let (wanted, variance) = ((1.0 - p) / p, (1.0 - p) / (p * p));
+            assert!((mean - wanted).abs() < 5.0 * (variance / 1e5).sqrt(), "{p}: {mean} {wanted}");
+            let spread = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / 1e5;
+            assert!((spread / variance - 1.0).abs() < 0.1, "{p}: {spread} {variance}");
+        }
+        assert_eq!(rolls.gap(&Skip::new(1.0)), 0);
+        assert_eq!(rolls.gap(&Skip::new(0.0)), u64::MAX);
     }
 }

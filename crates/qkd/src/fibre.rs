@@ -22,7 +22,9 @@ pub struct Tap {
 pub struct Fibre<E> {
     rolls: Rolls<E>,
     skip: Skip,
-    misalignment: f64,
+    misalignment: Skip,
+    /// Photons until the next misaligned one.
+    straight: u64,
     tap: Option<Tap>,
     next: u64,
     carried: u64,
@@ -32,15 +34,18 @@ pub struct Fibre<E> {
 impl<E: Entropy> Fibre<E> {
     /// A fibre with the given loss and misalignment, not tapped.
     pub fn new(params: &FibreParams, entropy: E) -> Self {
-        Self {
+        let mut fibre = Self {
             rolls: Rolls::new(entropy),
             skip: Skip::new(params.transmission()),
-            misalignment: params.misalignment,
+            misalignment: Skip::new(params.misalignment),
+            straight: 0,
             tap: None,
             next: 0,
             carried: 0,
             intercepted: 0,
-        }
+        };
+        fibre.straight = fibre.rolls.gap(&fibre.misalignment);
+        fibre
     }
 
     /// Taps the fibre from the next frame on, or takes the tap off.
@@ -74,7 +79,7 @@ impl<E: Entropy> Fibre<E> {
         let mut photons = Vec::new();
         let (mut slot, mut count) = (0_u64, 0_u64);
         loop {
-            let gap = self.rolls.gap(self.skip);
+            let gap = self.rolls.gap(&self.skip);
             slot = slot.saturating_add(gap);
             if slot >= u64::from(frame.pulses) {
                 break;
@@ -102,8 +107,12 @@ impl<E: Entropy> Fibre<E> {
             let roll = self.rolls.word();
             qubit = measure(qubit, roll & 1 == 1, roll & 2 == 2);
         }
-        if self.rolls.chance(self.misalignment) {
-            qubit.bit = !qubit.bit;
+        match self.straight.checked_sub(1) {
+            Some(left) => self.straight = left,
+            None => {
+                qubit.bit = !qubit.bit;
+                self.straight = self.rolls.gap(&self.misalignment);
+            }
         }
         qubit
     }

@@ -15,7 +15,7 @@ pub(crate) fn mul(a: u128, b: u128) -> u128 {
 
 /// Reduces `low + high·x^128`.
 #[inline]
-fn reduce(low: u128, high: u128) -> u128 {
+pub(crate) fn reduce(low: u128, high: u128) -> u128 {
     // x^128 = x^7 + x^2 + x + 1; what the shifts push out is at most 7 bits and folds once more.
     let spill = high >> 121 ^ high >> 126 ^ high >> 127;
     let fold = |h: u128| h ^ h << 1 ^ h << 2 ^ h << 7;

@@ -18,6 +18,7 @@ pub mod stats;
 pub mod toeplitz;
 pub mod wire;
 
+mod additive;
 mod auth;
 mod bits;
 mod block;
@@ -25,6 +26,8 @@ mod clmul;
 mod detector;
 mod fibre;
 mod field;
+mod ledger;
+mod simd;
 mod source;
 
 pub use auth::{HashKey, PAD_LEN_PER_BLOCK, TAG_LEN, TagKeys};
@@ -33,6 +36,7 @@ pub use block::{AbortReason, Alice, BlockAbort, BlockOutcome, BlockStats, Bob, M
 pub use detector::{Detections, Detector};
 pub use entropy::Entropy;
 pub use fibre::{Fibre, Tap};
+pub use ledger::EpsilonLedger;
 pub use params::{BlockParams, DetectorParams, FibreParams, LinkParams};
 pub use pool::{Cursor, PadRange, Pool, PoolError, Side};
 pub use source::{FrameError, Source};

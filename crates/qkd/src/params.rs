@@ -115,6 +115,32 @@ pub struct ParamError {
 }
 
 impl LinkParams {
+    /// Fibre and detectors of Gobby, Yuan, Shields 2004 over `km` kilometres: 0.21 dB/km, receiver
+    /// efficiency 4.5 %, background 1.7e-6, misalignment 3.3 %.
+    pub fn gys(km: f64) -> Self {
+        let mut params = Self { pulse_rate_hz: 2_000_000, frame_pulses: 200_000, ..Self::default() };
+        params.fibre = FibreParams { length_km: km, db_per_km: 0.21, insertion_db: 0.0, misalignment: 0.033 };
+        params.detector = DetectorParams { efficiency: 0.045, dark_count: 8.5e-7, dead_slots: 0, after_pulse: 0.0 };
+        params
+    }
+
+    /// A metropolitan link of 2 dB with good detectors.
+    pub fn metro() -> Self {
+        let mut params = Self::default();
+        params.fibre = FibreParams { length_km: 8.0, db_per_km: 0.2, insertion_db: 0.4, misalignment: 0.01 };
+        params.detector = DetectorParams { efficiency: 0.25, dark_count: 1e-6, dead_slots: 1, after_pulse: 0.005 };
+        params
+    }
+
+    /// A lossy link of 25 dB: more pulses, quieter detectors.
+    pub fn lossy() -> Self {
+        let mut params = Self { pulse_rate_hz: 20_000_000, frame_pulses: 1_000_000, ..Self::default() };
+        params.fibre = FibreParams { length_km: 110.0, db_per_km: 0.2, insertion_db: 3.0, misalignment: 0.015 };
+        params.detector = DetectorParams { efficiency: 0.2, dark_count: 1e-7, dead_slots: 20, after_pulse: 0.01 };
+        params.block.clicks = 1 << 15;
+        params
+    }
+
     /// Checks every number against its bounds.
     pub fn check(&self) -> Result<(), ParamError> {
         let is = |ok: bool, name, wanted| if ok { Ok(()) } else { Err(ParamError { name, wanted }) };

@@ -1,6 +1,13 @@
 //! Privacy amplification by a random Toeplitz matrix.
 
+use std::sync::OnceLock;
+
+use zeroize::Zeroizing;
+
+use crate::additive::{POINTS, Transform};
 use crate::bits::Bits;
+use crate::field::reduce;
+use crate::simd::{Level, Sums, multiply_add, sliding_products};
 
 /// Bits of seed that hash `input` bits to `output` bits.
 pub fn seed_len(input: usize, output: usize) -> usize {
@@ -14,34 +21,95 @@ pub fn hash(seed: &Bits, input: &Bits, output: usize) -> Option<Bits> {
     if seed.len() != seed_len(input.len(), output) || output == 0 || input.is_empty() {
         return None;
     }
-    let last = input.len() - 1;
-    let diagonals = seed.words();
-    let mut sum = vec![0_u64; output.div_ceil(64)];
-    for (w, &word) in input.words().iter().enumerate() {
-        let mut word = word;
-        while word != 0 {
-            let j = w * 64 + word.trailing_zeros() as usize;
-            word &= word - 1;
-            add_shifted(&mut sum, diagonals, last - j);
-        }
+    // below this, measured, the transform costs more than the plain product
+    if (input.len() as u64) * (output as u64) < 1 << 38 {
+        return Some(by_words(seed, input, output, Level::best()));
     }
-    Some(Bits::from_words(sum, output))
+    static TRANSFORM: OnceLock<Transform> = OnceLock::new();
+    Some(by_transform(seed, input, output, TRANSFORM.get_or_init(|| Transform::new(Level::best()))))
 }
 
-/// Adds the bits of `from` that start at `start` to `sum`.
-fn add_shifted(sum: &mut [u64], from: &[u64], start: usize) {
-    let (first, shift) = (start / 64, start % 64);
-    let word = |i: usize| from.get(i).copied().unwrap_or(0);
-    if shift == 0 {
-        sum.iter_mut().zip(&from[first..]).for_each(|(s, f)| *s ^= f);
-        return;
+/// The words of the product of seed and input that hold bits n-1 … n+m-2: first and last.
+fn wanted_words(input: usize, output: usize) -> (usize, usize) {
+    (((input - 1) / 64).saturating_sub(1), (input + output - 2) / 64)
+}
+
+/// Cuts the hash out of coefficients `first …` of the product; a coefficient has 127 bits and
+/// overlaps the word above.
+fn cut(product: &[u128], input: usize, output: usize) -> Bits {
+    let (first, last) = wanted_words(input, output);
+    let start = input - 1;
+    let word = |w: usize| {
+        let below = w.checked_sub(first + 1).map_or(0, |i| (product[i] >> 64) as u64);
+        product[w - first] as u64 ^ below
+    };
+    let words: Vec<u64> = (start / 64..=last).map(word).collect();
+    let len = words.len() * 64;
+    Bits::from_words(words, len).slice(start % 64, output)
+}
+
+/// The plain product of words.
+fn by_words(seed: &Bits, input: &Bits, output: usize, level: Level) -> Bits {
+    let (first, last) = wanted_words(input.len(), output);
+    let (x, seed) = (input.words(), seed.words());
+    let count = last - first + 1;
+    let word = |u: usize| (first + u).checked_sub(x.len() - 1).and_then(|i| seed.get(i)).copied().unwrap_or(0);
+    let window: Vec<u64> = (0..count + x.len() - 1).map(word).collect();
+    let mut product = Zeroizing::new(vec![0; count]);
+    sliding_products(level, x, &window, &mut product);
+    cut(&product, input.len(), output)
+}
+
+/// Words of input in one block of the transform: half its points.
+const BLOCK: usize = POINTS / 2;
+
+/// Elements multiplied before moving on to the next pair of blocks.
+const TILE: usize = 256;
+
+/// The hash is bits n-1 … n+m-2 of the product of the polynomials seed and input. Words are the
+/// coefficients; the input is cut into blocks of [`BLOCK`] words, and block i of the product is
+/// the sum over j of input block j times the window of the seed i - j blocks on. A window has twice
+/// the length of a block, and wraps only into the half of the product that is not used.
+fn by_transform(seed: &Bits, input: &Bits, output: usize, transform: &Transform) -> Bits {
+    let (seed, x) = (seed.words(), input.words());
+    let (first, last) = wanted_words(input.len(), output);
+    let rows = (last - first + 1).div_ceil(BLOCK);
+    let columns = x.len().div_ceil(BLOCK);
+    let inputs: Vec<Zeroizing<Vec<u128>>> = x
+        .chunks(BLOCK)
+        .map(|words| {
+            let mut block = Zeroizing::new(vec![0; POINTS]);
+            block.iter_mut().zip(words).for_each(|(b, &w)| *b = u128::from(w));
+            transform.forward(&mut block);
+            block
+        })
+        .collect();
+    let windows: Vec<Vec<u128>> = (0..rows + columns - 1)
+        .map(|d| {
+            let word = |u: usize| (first + d * BLOCK + u).checked_sub(columns * BLOCK).and_then(|i| seed.get(i));
+            let mut window: Vec<u128> = (0..POINTS).map(|u| u128::from(word(u).copied().unwrap_or(0))).collect();
+            transform.forward(&mut window);
+            window
+        })
+        .collect();
+    let mut product = Zeroizing::new(vec![0_u128; rows * BLOCK]);
+    for (i, part) in product.chunks_mut(BLOCK).enumerate() {
+        let mut values = Zeroizing::new(vec![0; POINTS]);
+        for (t, values) in values.chunks_mut(TILE).enumerate() {
+            let range = t * TILE..(t + 1) * TILE;
+            let mut sums = Sums { low: vec![0; TILE], middle: vec![0; TILE], high: vec![0; TILE] };
+            for (j, input) in inputs.iter().enumerate() {
+                let window = &windows[i + columns - 1 - j];
+                multiply_add(transform.level(), &mut sums, &input[range.clone()], &window[range.clone()]);
+            }
+            for (k, value) in values.iter_mut().enumerate() {
+                *value = reduce(sums.low[k] ^ sums.middle[k] << 64, sums.high[k] ^ sums.middle[k] >> 64);
+            }
+        }
+        transform.backward(&mut values);
+        part.copy_from_slice(&values[BLOCK..]);
     }
-    let mut low = word(first);
-    for (i, s) in sum.iter_mut().enumerate() {
-        let high = word(first + i + 1);
-        *s ^= low >> shift | high << (64 - shift);
-        low = high;
-    }
+    cut(&product, input.len(), output)
 }
 
 #[cfg(test)]

@@ -129,3 +129,19 @@ fn a_dark_channel_and_a_short_block_give_no_key() {
     assert_eq!(alice.unwrap_err().reason, AbortReason::NoSecret);
     assert!(bob.is_err());
 }
+
+/// Every preset carries key, after-pulses and dead time included.
+#[test]
+fn the_presets_carry_key() {
+    for params in [LinkParams::gys(20.0), LinkParams::metro(), LinkParams::lossy()] {
+        let mut bench = Bench::new(params, 11);
+        let (alice, bob) = bench.block(1, honest);
+        keys_never_differ(&alice, &bob);
+        let stats = alice.unwrap().stats;
+        let mut ledger = crate::EpsilonLedger::default();
+        ledger.enter(&stats);
+        assert!(stats.secret_bits > 1_000 && ledger.spent() < 2e-10, "{stats:?}");
+        let seconds = stats.pulses as f64 / f64::from(bench.params.pulse_rate_hz);
+        println!("{} bit/s at {:.1} dB", stats.secret_bits as f64 / seconds, bench.params.fibre.loss_db());
+    }
+}

@@ -35,6 +35,11 @@ impl Answerer {
                 Query::Open { frame, pass } => {
                     let level = self.schedule.levels[pass];
                     let opening = self.schedule.opening(pass);
+                    if opening == 1 && self.schedule.halves(pass) && pass > 0 {
+                        let bits = self.frames[frame][0].as_ref();
+                        out.push(bits.is_some_and(|bits| self.shuffles.half_parity(pass, bits)));
+                        continue;
+                    }
                     let bits = self.ordered(frame, pass);
                     for block in 0..opening {
                         out.push(bits.parity(block << level, ((block + 1) << level).min(len)));

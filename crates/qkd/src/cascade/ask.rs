@@ -166,9 +166,18 @@ impl Asker {
             frame.total = whole;
         }
         let last = whole ^ frame.total;
-        frame.order(pass, &self.shuffles);
         // corrections made by earlier answers of this batch are in his bits already
         frame.passes[pass].odd.clear();
+        if pass > 0 && parities.len() == 1 && self.schedule.halves(pass) {
+            // no need to bring the bits in order before a search wants them
+            let Some(bits) = frame.passes[0].bits.as_ref() else { return };
+            let ours = self.shuffles.half_parity(pass, bits);
+            let odd = [ours != whole, bits.parity(0, len) ^ ours != last];
+            let nodes = (0..2).filter(|&block| odd[block]).map(|block| Node::new(level, block));
+            nodes.for_each(|node| self.settle(at, pass, node));
+            return;
+        }
+        frame.order(pass, &self.shuffles);
         let Some(bits) = frame.passes[pass].bits.take() else { return };
         for block in 0..self.schedule.blocks(pass) {
             let node = Node::new(level, block);
@@ -185,6 +194,7 @@ impl Asker {
     /// Learns the parity of the left half of an odd node: one half is odd now.
     fn halve(&mut self, frame: usize, pass: usize, node: Node, theirs: bool) {
         let len = self.schedule.frame;
+        self.frames[frame].order(pass, &self.shuffles);
         let state = &mut self.frames[frame].passes[pass];
         // a correction made by another answer of this batch may have settled the node
         let was_odd = state.odd.binary_search(&node).is_ok();

@@ -13,6 +13,8 @@ struct Shuffle {
     from: Vec<u16>,
     /// Shuffled position of each original one.
     to: Vec<u16>,
+    /// The original positions that come to lie in the first half of the next power of two.
+    half: Vec<u64>,
 }
 
 impl Shuffles {
@@ -34,6 +36,14 @@ impl Shuffles {
 
     pub(super) fn from(&self, pass: usize, position: usize) -> usize {
         if pass == 0 { position } else { usize::from(self.passes[pass - 1].from[position]) }
+    }
+
+    /// Parity of the first block of `pass`, one of those whose blocks are half a frame, without
+    /// bringing all bits in order.
+    pub(super) fn half_parity(&self, pass: usize, bits: &Bits) -> bool {
+        let Some(shuffle) = pass.checked_sub(1).map(|i| &self.passes[i]) else { return false };
+        let sum = bits.words().iter().zip(&shuffle.half).fold(0, |sum, (bits, half)| sum ^ (bits & half));
+        sum.count_ones() & 1 == 1
     }
 
     /// `bits` in the order of `pass`.
@@ -64,7 +74,10 @@ impl Shuffle {
         }
         let mut to = vec![0; len];
         from.iter().enumerate().for_each(|(i, &f)| to[usize::from(f)] = i as u16);
-        Self { from, to }
+        let cut = len.max(2).next_power_of_two() / 2;
+        let mut half = vec![0; len.div_ceil(64)];
+        from.iter().take(cut).for_each(|&f| half[usize::from(f) / 64] |= 1 << (f % 64));
+        Self { from, to, half }
     }
 }
 

@@ -167,7 +167,7 @@ pub fn sample<E: Entropy>(
     let total: f64 = causes.iter().map(|cause| cause.weight).sum();
     let skip = Skip::new(total);
     let mut out = Sample { pulses, ..Sample::default() };
-    let mut slot = rolls.gap(skip);
+    let mut slot = rolls.gap(&skip);
     while slot < pulses {
         let mut roll = rolls.unit() * total;
         let found = causes.iter().find(|cause| {
@@ -177,7 +177,7 @@ pub fn sample<E: Entropy>(
         if let Some(cause) = found.or(causes.first()) {
             record(&mut out, cause, optics.key_basis, rolls);
         }
-        slot = slot.saturating_add(1).saturating_add(rolls.gap(skip));
+        slot = slot.saturating_add(1).saturating_add(rolls.gap(&skip));
     }
     out
 }

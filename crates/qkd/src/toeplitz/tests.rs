@@ -1,8 +1,10 @@
 use proptest::prelude::*;
 
 use super::{hash, seed_len};
+use crate::additive::Transform;
 use crate::bits::Bits;
 use crate::seeded::Seeded;
+use crate::simd::Level;
 
 pub(crate) fn random_bits(rng: &mut Seeded, len: usize) -> Bits {
     Bits::from_words((0..len.div_ceil(64)).map(|_| rng.word()).collect(), len)
@@ -36,4 +38,32 @@ fn a_seed_of_another_length_is_refused() {
     let (seed, input) = (random_bits(&mut rng, 100), random_bits(&mut rng, 64));
     assert!(hash(&seed, &input, 36).is_none());
     assert!(hash(&seed, &input, 37).is_some());
+}
+
+/// The transform equals the plain product across block borders, at every level of instructions.
+#[test]
+fn the_transform_equals_the_plain_product() {
+    let mut rng = Seeded::new(7);
+    for (n, m) in [(1, 1), (64, 64), (65, 1), (20_000, 9_000), (2_100_000, 70), (70, 2_200_000), (2_097_153, 2_097_151)]
+    {
+        let (seed, input) = (random_bits(&mut rng, seed_len(n, m)), random_bits(&mut rng, n));
+        let fast = super::by_transform(&seed, &input, m, &Transform::new(Level::best()));
+        assert_eq!(fast.len(), m);
+        if n.min(m) < 100_000 {
+            assert!(fast.words() == super::by_words(&seed, &input, m, Level::Portable).words(), "{n} x {m}");
+        }
+        // and the definition, at a few bits of a large product
+        for i in [0, m / 3, m / 2, m - 1] {
+            let sum = (0..n).filter(|&j| input.get(j) && seed.get(i + n - 1 - j)).count();
+            assert_eq!(fast.get(i), sum % 2 == 1, "{n} x {m}, bit {i}");
+        }
+    }
+    let (seed, input) = (random_bits(&mut rng, seed_len(9_000, 4_000)), random_bits(&mut rng, 9_000));
+    let wanted = naive(&seed, &input, 4_000);
+    for level in Level::all() {
+        let found = super::by_transform(&seed, &input, 4_000, &Transform::new(level));
+        assert!(found.words() == wanted.words(), "{level:?}");
+        let found = super::by_words(&seed, &input, 4_000, level);
+        assert!(found.words() == wanted.words(), "{level:?}");
+    }
 }

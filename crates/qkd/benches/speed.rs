@@ -1,0 +1,175 @@
+//! Throughput of the engine, each figure beside the one to beat.
+//!
+//! `cargo bench --profile dev -p qkd` runs all; arguments choose parts: `amplify [log2 bits]`,
+//! `cascade`, `pipeline`.
+#![allow(clippy::print_stdout, missing_docs)]
+
+use qkd::cascade::{Pace, Shuffles};
+use qkd::{Alice, Bits, Bob, Detector, Entropy, Fibre, HashKey, LinkParams, Offer, Source, Step, TagKeys};
+use rand_chacha::ChaCha8Rng;
+use rand_core::{RngCore, SeedableRng};
+
+/// Time this thread has spent on a processor, so that a busy machine does not blur the figures;
+/// wall-clock time where the system does not tell.
+struct Clock {
+    wall: std::time::Instant,
+    cpu: Option<u64>,
+}
+
+fn cpu_nanos() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    text.split_whitespace().next()?.parse().ok()
+}
+
+impl Clock {
+    fn now() -> Self {
+        Self { wall: std::time::Instant::now(), cpu: cpu_nanos() }
+    }
+
+    fn seconds(&self) -> f64 {
+        match (self.cpu, cpu_nanos()) {
+            (Some(from), Some(to)) => (to - from) as f64 / 1e9,
+            _ => self.wall.elapsed().as_secs_f64(),
+        }
+    }
+}
+
+struct Seeded(ChaCha8Rng);
+
+impl Entropy for Seeded {
+    fn fill(&mut self, out: &mut [u8]) {
+        self.0.fill_bytes(out);
+    }
+}
+
+fn seeded(seed: u64) -> Seeded {
+    Seeded(ChaCha8Rng::seed_from_u64(seed))
+}
+
+fn random(rng: &mut Seeded, len: usize) -> Bits {
+    Bits::from_words((0..len.div_ceil(64)).map(|_| rng.0.next_u64()).collect(), len)
+}
+
+/// Input bits per second, against the fastest published CPU figure, 261 Mbit/s.
+fn amplify(bits: usize) {
+    let mut rng = seeded(1);
+    let output = bits * 3 / 10;
+    let (seed, input) = (random(&mut rng, qkd::toeplitz::seed_len(bits, output)), random(&mut rng, bits));
+    let rounds = (20_000_000 / bits).clamp(1, 20);
+    let start = Clock::now();
+    for _ in 0..rounds {
+        std::hint::black_box(qkd::toeplitz::hash(&seed, &input, output));
+    }
+    let rate = (bits * rounds) as f64 / start.seconds() / 1e6;
+    println!(
+        "amplify  {bits:>9} -> {output:>8} bits  {rate:>7.1} Mbit/s  {:>5.2} x 261 Mbit/s (published, CPU)",
+        rate / 261.0
+    );
+}
+
+/// Both ends of reconciliation on one core, against a public C++ library (FACTS section 2).
+fn cascade() {
+    for (n, qber, peer) in [(10_000, 0.01, 16.7), (10_000, 0.05, 10.8), (1 << 14, 0.01, 16.7), (1 << 14, 0.05, 10.8)] {
+        for pace in [Pace::Frugal, Pace::Quick] {
+            let shuffles = std::sync::Arc::new(Shuffles::new(n));
+            let mut rng = seeded(2);
+            let (mut seconds, mut leaked, mut bits, mut rounds, mut failed) = (0.0, 0, 0, 0, 0);
+            for _ in 0..60 {
+                let alice = random(&mut rng, n);
+                let mut bob = alice.clone();
+                (0..n).filter(|_| (rng.0.next_u64() >> 11) as f64 * 2_f64.powi(-53) < qber).for_each(|i| bob.flip(i));
+                let start = Clock::now();
+                let run = qkd::cascade::reconcile(&alice, &bob, qber, pace, &shuffles);
+                seconds += start.seconds();
+                leaked += run.leaked;
+                rounds += run.rounds;
+                failed += u32::from(run.key.words() != alice.words());
+                bits += n;
+            }
+            let f = leaked as f64 / (bits as f64 * qkd::stats::binary_entropy(qber));
+            let rate = bits as f64 / seconds / 1e6;
+            println!(
+                "cascade  n {n:>6} Q {qber:.2} {pace:?}: {rate:>6.1} Mbit/s both ends, f {f:.4}, {} rounds, {failed} failed  {:>5.2} x {peer} Mbit/s (C++ library)",
+                rounds / 60,
+                rate / peer
+            );
+        }
+    }
+}
+
+fn keys() -> TagKeys {
+    TagKeys::new(&HashKey::new(&[7; 16]), &[9; qkd::PAD_LEN_PER_BLOCK])
+}
+
+/// Light, sifting, reconciliation and amplification of both ends on one core.
+fn pipeline() {
+    for (clicks, pace) in [(1 << 16, Pace::Quick), (1 << 18, Pace::Quick), ((1 << 20) - 50_000, Pace::Frugal)] {
+        let mut params = LinkParams::default();
+        (params.block.clicks, params.block.pace) = (clicks, pace);
+        let mut source = Source::new(params.z_log2, params.retain_pulses(), 0, seeded(1));
+        let mut fibre = Fibre::new(&params.fibre, seeded(2));
+        let mut detector = Detector::new(&params.detector, params.z_log2, params.click_limit(), seeded(3));
+        let mut rng = seeded(4);
+        let start = Clock::now();
+        let (mut secret, mut light) = (0, 0.0);
+        let blocks = ((1 << 20) / clicks).max(1);
+        for block in 0..u64::from(blocks) {
+            let lit = Clock::now();
+            while detector.waiting() < clicks as usize {
+                let frame = source.emit(params.frame_pulses);
+                let photons = fibre.carry(&frame).unwrap_or_default();
+                let _ = detector.measure(&photons);
+            }
+            light += lit.seconds();
+            let Some(detections) = detector.take(clicks as usize) else { return };
+            secret += converse(&params, block, detections, &mut source, &mut rng);
+        }
+        let seconds = start.seconds();
+        let rate = secret as f64 / seconds / 1e6;
+        println!(
+            "pipeline {clicks:>8} clicks {pace:?}: {rate:>5.2} Mbit/s secret, both ends, simulation {:.0} % of the time  {rate:>5.2} x 1 Mbit/s; one link at 1 kbit/s takes {:.4} % of a core",
+            100.0 * light / seconds,
+            0.1 / rate
+        );
+    }
+}
+
+fn converse(
+    params: &LinkParams,
+    block: u64,
+    detections: qkd::Detections,
+    source: &mut Source<Seeded>,
+    rng: &mut Seeded,
+) -> u64 {
+    let Ok((mut bob, first)) = Bob::start(&params.block, block, detections, b"", keys()) else { return 0 };
+    let Ok(offer) = Offer::parse(&first) else { return 0 };
+    let Ok((mut alice, mut message)) = Alice::accept(&params.block, offer, keys(), source) else { return 0 };
+    loop {
+        message = match bob.handle(&message) {
+            Ok(Step::Reply(reply)) => reply,
+            Ok(Step::Finished { outcome, .. }) => return outcome.stats.secret_bits,
+            _ => return 0,
+        };
+        message = match alice.handle(&message, rng) {
+            Ok(Step::Reply(reply)) => reply,
+            _ => return 0,
+        };
+    }
+}
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let wants = |part: &str| args.is_empty() || args.iter().any(|arg| arg == part);
+    if wants("cascade") {
+        cascade();
+    }
+    if wants("pipeline") {
+        pipeline();
+    }
+    if wants("amplify") {
+        match args.iter().find_map(|arg| arg.parse::<f64>().ok()) {
+            Some(bits) => amplify(bits as usize),
+            None => [10_000, 100_000, 1_000_000, 10_000_000, 100_000_000].into_iter().for_each(amplify),
+        }
+    }
+}
