@@ -56,11 +56,16 @@ fn about(draft: &Draft<'_>, command: &Command) -> Result<(Action, Resource, Fact
         Command::ExportAudit => (Action::ExportAudit, boundary()?, Facts::None),
         Command::SetAssisted { on } => (Action::SetAssisted, boundary()?, Facts::On(*on)),
         Command::AdmitNode { node, .. } => {
+            // Nobody shall approve what cannot be carried out.
+            if sentinel::node_ref(draft, &node.id).is_some() {
+                return Err(Refusal::NameTaken);
+            }
             let node = NodeRef { id: node.id.clone(), function: Some(node.function), isolated: false };
             (Action::AdmitNode, Resource::Node(node), Facts::None)
         }
         Command::RestoreNode { node } => {
-            let node = sentinel::node_ref(draft, node).ok_or(Refusal::NoSuchNode)?;
+            let known = sentinel::node_ref(draft, node).filter(|node| node.isolated);
+            let node = known.ok_or(Refusal::NoSuchNode)?;
             (Action::RestoreNode, Resource::Node(node), Facts::None)
         }
         Command::RotateKeys { key_type, emergency } => {
