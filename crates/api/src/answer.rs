@@ -37,12 +37,13 @@ pub enum Outcome {
     View(Box<View>),
     /// A forward was added.
     Forward(ForwardId),
-    /// An approval counted. The grant is there where it was the last one needed.
+    /// An approval counted.
     Approved {
         /// The request.
         request: RequestId,
-        /// The grant that its asker can present now, where it became one.
-        grant: Option<GrantId>,
+        /// Whether it has all its approvals now. An engine's response is then carried out; an operator
+        /// asks again and is given the grant.
+        complete: bool,
     },
     /// A held request was denied.
     Denied {

@@ -180,7 +180,8 @@ impl Client {
     }
 
     /// Has `command` carried out. Where the hub wants a grant, verifies the grant it issues and
-    /// presents it.
+    /// presents it. A command that was held earlier, and has its approvals now, is asked for the same
+    /// way again.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -195,7 +196,7 @@ impl Client {
         }
     }
 
-    /// Presents a grant that `command` got earlier, such as by the approval of others.
+    /// Presents a grant that `command` got earlier.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -271,7 +272,7 @@ impl Client {
         let (entry, _) = proof
             .verify_entry::<kernel::Body, _>(&entry, &self.policy, &verify_note)
             .map_err(|error| bad(error.to_string()))?;
-        let digest = request::digest(command);
+        let digest = request::digest(&self.config.boundary, &self.operator, command);
         let held = entry.body.records.iter().any(|record| {
             matches!(record, Record::Granted { grant: id, operator, digest: of, expires }
                 if *id == grant.grant && *operator == self.operator && *of == digest && *expires == grant.expires)

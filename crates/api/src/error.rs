@@ -111,7 +111,7 @@ pub fn code_of(refusal: &Refusal) -> ErrorCode {
         | Refusal::NoSuchRequest => ErrorCode::NotFound,
         Refusal::WrongBoundary | Refusal::DigestMismatch | Refusal::NameTaken => ErrorCode::Conflict,
         Refusal::NotAnApprover | Refusal::BadGrant => ErrorCode::Denied,
-        Refusal::OutOfBounds => ErrorCode::Malformed,
+        Refusal::OutOfBounds | Refusal::BadPolicy => ErrorCode::Malformed,
     }
 }
 

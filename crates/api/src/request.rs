@@ -3,11 +3,12 @@
 use crypto::identity::{ParseIdentityError, SignError, VerifyError};
 use crypto::{IdentityKey, IdentityPublic, IdentitySignature};
 use kernel::event::{Command, Request, SignedRequest};
-use types::{Hash, Label, cbor};
+use types::{BoundaryId, Hash, Label, OperatorId, cbor};
 
-/// Digest of a command, to which grants and approvals are bound.
-pub fn digest(command: &Command) -> Hash {
-    Label::COMMAND.hash(&[&cbor::to_vec(command)])
+/// Digest of a command as this operator asks for it in this boundary, to which grants and approvals
+/// are bound.
+pub fn digest(boundary: &BoundaryId, operator: &OperatorId, command: &Command) -> Hash {
+    kernel::access::command_digest(boundary, operator, command)
 }
 
 /// Signs `request` with both halves of `key`, over its canonical bytes under [`Label::REQUEST`].

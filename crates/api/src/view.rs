@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use kernel::record::{Principal, RecoveryStep, Response};
 use serde::{Deserialize, Serialize};
 use types::mesh::{Delivery, ForwardSpec, Function, KeyState, KeyType, NodeState, Severity, SignalKind, Subject};
-use types::{BoundaryId, ForwardId, GrantId, Hash, IncidentId, KeyId, NodeId, OperatorId, RequestId, Timestamp};
+use types::{BoundaryId, ForwardId, Hash, IncidentId, KeyId, NodeId, OperatorId, RequestId, Timestamp};
 
 /// What [`kernel::event::Command::Read`] names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -277,10 +277,8 @@ pub struct ApprovalView {
     pub approved: Vec<OperatorId>,
     /// When it ends by itself.
     pub expires: Timestamp,
-    /// Whether it still waits.
+    /// Whether it still waits. With all its approvals, its asker asks again and is given a grant.
     pub open: bool,
-    /// The grant it became, while that can be presented.
-    pub grant: Option<GrantId>,
 }
 
 /// A forward.

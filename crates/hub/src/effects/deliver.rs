@@ -1,0 +1,155 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crypto::{KeyMaterial, Secret32};
+use kernel::effect::KeyOrder;
+use kernel::event::{Event, KeyReceipt};
+use link::Pad;
+use session::mesh::{DeliveredKey, HubMessage};
+use types::mesh::Delivery;
+use types::{Hash, KeyId, Label, NodeId};
+
+use super::Effects;
+use crate::mesh::Prekey;
+
+/// How long a delivery waits for the prekey of a node that just came up.
+const PREKEY_WAIT: Duration = Duration::from_secs(3);
+
+/// Why a frame was not sent.
+#[derive(Debug, thiserror::Error)]
+enum NotSent {
+    #[error("the node is not connected")]
+    NotConnected,
+    #[error("the node sent no prekey")]
+    NoPrekey,
+    #[error("the shares cannot be read: {0}")]
+    Shares(String),
+    #[error(transparent)]
+    Kem(#[from] crypto::kem::KemError),
+    #[error(transparent)]
+    Seal(#[from] link::delivery::DeliveryError),
+}
+
+/// A salt for the commitments to one key: known to whoever holds the key, of use to nobody else.
+pub(super) fn salt_of(boundary: Hash, key: KeyId) -> Hash {
+    Label::KEY_SALT.hash(&[boundary.as_ref(), &key.get().to_be_bytes()])
+}
+
+/// The commitment of a participant to a key.
+pub(super) fn commitment(salt: Hash, key: KeyId, material: &impl Secret32) -> Hash {
+    Label::KEY_COMMITMENT.hash(&[salt.as_ref(), &key.get().to_be_bytes(), material.expose()])
+}
+
+impl Effects {
+    /// Sends keys to their participants: one frame, one encapsulation for each node.
+    pub(super) fn deliver(self: &Arc<Self>, orders: Vec<KeyOrder>) {
+        let mut by_node: BTreeMap<NodeId, Vec<KeyOrder>> = BTreeMap::new();
+        for order in orders {
+            for node in &order.participants {
+                by_node.entry(node.clone()).or_default().push(order.clone());
+            }
+        }
+        for (node, orders) in by_node {
+            if node.is_hub() {
+                self.spawn(|this| async move { this.deliver_own(orders).await });
+            } else {
+                self.spawn(|this| async move { this.deliver_to(node, orders).await });
+            }
+        }
+    }
+
+    async fn deliver_to(&self, node: NodeId, orders: Vec<KeyOrder>) {
+        let mut keys: Vec<KeyId> = orders.iter().map(|order| order.key).collect();
+        match self.send_frame(&node, orders).await {
+            Ok((delivery, sent)) => {
+                keys.retain(|key| !sent.contains(key));
+                if !sent.is_empty() {
+                    self.mesh.report(Event::Delivered { node: node.clone(), delivery, keys: sent }).await;
+                }
+                // A share that has gone belongs to a key whose end is recorded already.
+                if !keys.is_empty() {
+                    tracing::debug!(%node, ?keys, "keys ended before they were delivered");
+                }
+            }
+            Err(error) => {
+                tracing::info!(%node, %error, "keys were not delivered");
+                self.mesh.report(Event::DeliveryFailed { node, keys, reason: error.to_string() }).await;
+            }
+        }
+    }
+
+    async fn send_frame(&self, node: &NodeId, orders: Vec<KeyOrder>) -> Result<(Delivery, Vec<KeyId>), NotSent> {
+        let (mut prekey, order) = self.mesh.peers.delivery_of(node).ok_or(NotSent::NotConnected)?;
+        // Frames of one node leave in the order of their deliveries.
+        let _turn = order.lock().await;
+        let prekey: Prekey = {
+            let known = tokio::time::timeout(PREKEY_WAIT, prekey.wait_for(Option::is_some)).await;
+            known.ok().and_then(Result::ok).and_then(|known| known.clone()).ok_or(NotSent::NoPrekey)?
+        };
+        let shares = self.read_shares(orders).await?;
+        if shares.is_empty() {
+            return Ok((Delivery::Kem, Vec::new()));
+        }
+        let pad = self.mesh.links.pad(node, link::delivery::pad_bits(shares.len())).await;
+        let delivery = if pad.is_some() { Delivery::QkdKem } else { Delivery::Kem };
+        let keys = shares.iter().map(|(key, _)| key.key).collect();
+        let message = self.frame(&prekey, &shares, pad.as_ref())?;
+        if self.mesh.peers.send_bulk(node, &message) { Ok((delivery, keys)) } else { Err(NotSent::NotConnected) }
+    }
+
+    fn frame(
+        &self,
+        prekey: &Prekey,
+        shares: &[(DeliveredKey, KeyMaterial)],
+        pad: Option<&Pad>,
+    ) -> Result<HubMessage, NotSent> {
+        let (ciphertext, secret) = crypto::kem::encapsulate(prekey, &self.entropy)?;
+        let shares: Vec<_> = shares.iter().map(|(key, share)| (key.clone(), share)).collect();
+        Ok(HubMessage::Deliver(link::delivery::seal(&shares, ciphertext.to_bytes(), &secret, pad)?))
+    }
+
+    async fn read_shares(&self, orders: Vec<KeyOrder>) -> Result<Vec<(DeliveredKey, KeyMaterial)>, NotSent> {
+        let salt = self.salt;
+        let keys: Vec<KeyId> = orders.iter().map(|order| order.key).collect();
+        let mut shares = self.shares(&keys).await.map_err(|error| NotSent::Shares(error.to_string()))?;
+        let described = orders.into_iter().filter_map(|order| {
+            let share = shares.remove(&order.key)?;
+            let key = DeliveredKey {
+                key: order.key,
+                key_type: order.key_type,
+                participants: order.participants,
+                salt: salt_of(salt, order.key),
+                masked: Hash::ZERO,
+                mix: order.mix,
+            };
+            Some((key, share))
+        });
+        Ok(described.collect())
+    }
+
+    /// Keys that the hub keeps for itself: they are where they belong already.
+    async fn deliver_own(&self, orders: Vec<KeyOrder>) {
+        let keys: Vec<KeyId> = orders.iter().map(|order| order.key).collect();
+        let delivered = Event::Delivered { node: NodeId::hub(), delivery: Delivery::Kem, keys: keys.clone() };
+        self.mesh.report(delivered).await;
+        self.confirm_own(keys).await;
+    }
+
+    /// Proves that the hub holds keys of its own.
+    pub(super) async fn confirm_own(&self, keys: Vec<KeyId>) {
+        let shares = match self.shares(&keys).await {
+            Ok(shares) => shares,
+            Err(error) => {
+                let reason = format!("the shares cannot be read: {error}");
+                return self.mesh.report(Event::DeliveryFailed { node: NodeId::hub(), keys, reason }).await;
+            }
+        };
+        let receipts = shares.iter().map(|(key, share)| KeyReceipt {
+            key: *key,
+            commitment: commitment(salt_of(self.salt, *key), *key, share),
+            mixed: None,
+        });
+        self.mesh.report(Event::Receipts { node: NodeId::hub(), receipts: receipts.collect() }).await;
+    }
+}

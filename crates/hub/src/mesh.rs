@@ -1,0 +1,171 @@
+//! The hub's sessions with the nodes. Each node has an urgent and a bulk session, and a link session
+//! where a fibre ends at the hub. A node is up when urgent and bulk are.
+//!
+//! Nothing here waits for a peer: what is to be sent goes into a bounded queue of that peer, and a
+//! queue that runs over costs that peer its sessions.
+
+mod inbound;
+mod links;
+mod peers;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kernel::State;
+use kernel::event::Event;
+use session::mesh::{Forward, HubMessage};
+use session::{Arrival, Channel, Endpoint, HandshakeError, Listener, Session};
+use types::mesh::{SignalKind, Subject};
+use types::{Hash, NodeId};
+
+use crate::admitted::Admitted;
+use crate::console::History;
+use crate::notice::Notices;
+use crate::sequencer::Handle;
+pub(crate) use links::Links;
+pub(crate) use peers::{Peers, Prekey};
+
+/// The mesh as the hub's tasks share it.
+pub(crate) struct Mesh {
+    pub(crate) handle: Handle,
+    pub(crate) peers: Peers,
+    pub(crate) admitted: Arc<Admitted>,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) notices: Arc<Notices>,
+    pub(crate) links: Links,
+    pub(crate) history: Arc<History>,
+    /// Held from a change of who is connected until it is reported, so that reports come in order.
+    pub(crate) turn: tokio::sync::Mutex<()>,
+}
+
+/// How long an urgent session waits for its bulk twin, and the other way round.
+const PAIRING: Duration = Duration::from_secs(15);
+
+impl Mesh {
+    /// Accepts sessions until the listener closes.
+    pub(crate) async fn serve(self: Arc<Self>, mut listener: Listener) {
+        while let Some(arrival) = listener.next().await {
+            match arrival {
+                Arrival::Session(session) => {
+                    let mesh = Arc::clone(&self);
+                    tokio::spawn(async move { mesh.welcome(*session).await });
+                }
+                Arrival::Refused { from, error } => {
+                    let notices = Arc::clone(&self.notices);
+                    tracing::info!(%from, %error, "a connection did not become a session");
+                    if let Some(subject) = suspect(&error) {
+                        tokio::spawn(async move { notices.tell(subject, SignalKind::AuthFailure, 500_000).await });
+                    }
+                }
+            }
+        }
+    }
+
+    async fn welcome(self: Arc<Self>, session: Session) {
+        let node = session.peer().clone();
+        match session.channel() {
+            Channel::Urgent | Channel::Bulk => self.join(node, session).await,
+            Channel::Link => self.links.attach(session).await,
+            Channel::Stream => tracing::warn!(%node, "the hub carries no streams"),
+        }
+    }
+
+    /// Takes an urgent or bulk session in, and reports the node up with the second of the two.
+    async fn join(self: Arc<Self>, node: NodeId, session: Session) {
+        let channel = session.channel();
+        let (sender, receiver) = session.split();
+        let joined = {
+            let _turn = self.turn.lock().await;
+            let joined = self.peers.join(&node, channel, sender);
+            if joined.displaced == Some(true) {
+                self.report(Event::NodeDown { node: node.clone() }).await;
+            }
+            joined
+        };
+        let reader = Arc::clone(&self);
+        let (generation, name) = (joined.generation, node.clone());
+        tokio::spawn(async move {
+            reader.read(&name, receiver).await;
+            reader.part(&name, generation).await;
+        });
+        match joined.session_name {
+            Some(session) => self.come_up(node, generation, session).await,
+            None => {
+                tokio::time::sleep(PAIRING).await;
+                if !self.peers.is_paired(&node, generation) {
+                    tracing::warn!(%node, "only one of urgent and bulk came up");
+                    self.part(&node, generation).await;
+                }
+            }
+        }
+    }
+
+    async fn come_up(&self, node: NodeId, generation: u64, session: Hash) {
+        let about = node.clone();
+        let Ok((roster, forwards)) =
+            self.handle.look(move |look| (roster(look.state, &about), forwards(look.state, &about))).await
+        else {
+            return;
+        };
+        self.peers.send_urgent(&node, &roster);
+        self.peers.send_bulk(&node, &forwards);
+        let _turn = self.turn.lock().await;
+        if self.peers.mark_up(&node, generation) {
+            tracing::info!(%node, "up");
+            self.report(Event::NodeUp { node, session }).await;
+        }
+    }
+
+    /// Ends both sessions of a node, once for each time it was up.
+    async fn part(&self, node: &NodeId, generation: u64) {
+        let _turn = self.turn.lock().await;
+        if self.peers.part(node, generation) == Some(true) {
+            tracing::info!(%node, "down");
+            self.report(Event::NodeDown { node: node.clone() }).await;
+        }
+    }
+
+    /// Cuts a node off at the hub at once.
+    pub(crate) async fn cut(&self, node: &NodeId) {
+        self.admitted.remove(node);
+        self.links.sever(node);
+        let _turn = self.turn.lock().await;
+        if self.peers.drop_node(node) {
+            self.report(Event::NodeDown { node: node.clone() }).await;
+        }
+    }
+
+    pub(crate) async fn report(&self, event: Event) {
+        // A stopped sequencer means that the hub is stopping.
+        let _ = self.handle.report(event).await;
+    }
+
+    /// Sends a message to every node that is up, save one.
+    pub(crate) fn tell_all_urgently(&self, message: &HubMessage, but: &NodeId) {
+        for node in self.peers.up() {
+            if node != *but {
+                self.peers.send_urgent(&node, message);
+            }
+        }
+    }
+}
+
+/// Who is behind a refused connection, where that says something about a node we know.
+fn suspect(error: &HandshakeError) -> Option<Subject> {
+    match error {
+        HandshakeError::Identity { node, .. } => Some(Subject::Node(node.clone())),
+        _ => None,
+    }
+}
+
+/// Everyone `node` may talk to, and every key it should hold.
+pub(crate) fn roster(state: &State, node: &NodeId) -> HubMessage {
+    let peers = state.roster().filter(|peer| *peer != node).cloned().collect();
+    HubMessage::Roster { peers, epoch: state.epoch(), keys: state.keys_of(node) }
+}
+
+/// Every forward `node` takes part in.
+pub(crate) fn forwards(state: &State, node: &NodeId) -> HubMessage {
+    let list = state.forwards_of(node).map(|(id, spec)| Forward { id, spec: spec.clone() });
+    HubMessage::Forwards(list.collect())
+}

@@ -1,0 +1,261 @@
+//! The sequencer: the one place where a boundary changes.
+//!
+//! ```text
+//! queue ─▶ step, apply (memory) ─▶ append + sign (one transaction) ─▶ receipts ─▶ effects
+//! ```
+//!
+//! It runs on a thread of its own, so that stepping never waits behind sessions. Nothing is answered and no
+//! effect starts before the batch that holds its entry is durable; the types say so: a [`Receipt`]
+//! and an [`Order`] are made here only, after the append.
+
+mod core;
+mod receipt;
+mod recover;
+mod signer;
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use kernel::State;
+use kernel::event::Event;
+use store::{Changes, Fault};
+use tokio::sync::{mpsc, oneshot};
+use types::limits::BATCH_ENTRIES;
+use types::{Millis, Timestamp};
+
+use crate::clock::TimeSource;
+use crate::log_tree::LogTree;
+
+pub use self::core::CommitError;
+pub use self::core::Core;
+pub(crate) use self::core::{Pending, share_name};
+pub use receipt::{Order, Receipt};
+pub use recover::{RecoverError, recover};
+pub use signer::{Signers, SignersError};
+
+/// Events that may wait. Beyond, requests are refused and nodes are read no further.
+const QUEUE: usize = 4 * BATCH_ENTRIES;
+/// Longest time without a look at what is due.
+const HEARTBEAT: Duration = Duration::from_millis(50);
+/// Wait between attempts while the store takes nothing.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Why an event was not recorded. Nothing of it happened.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SubmitError {
+    /// Too much waits already.
+    #[error("too many requests wait: try again soon")]
+    Busy,
+    /// The store took nothing.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// The hub stops.
+    #[error("the hub is stopping")]
+    Stopped,
+}
+
+type ReadState = Box<dyn FnOnce(&Look<'_>) + Send>;
+
+/// The durable state, as readers see it.
+pub struct Look<'a> {
+    /// The state after the last durable entry.
+    pub state: &'a State,
+    /// The tree over the durable entries.
+    pub tree: &'a LogTree,
+    /// The time.
+    pub now: Timestamp,
+    /// Why the store takes nothing now, if it does not.
+    pub fault: Option<&'a CommitError>,
+}
+
+pub(crate) enum Job {
+    Event(Pending),
+    Read(ReadState),
+    Stop(oneshot::Sender<()>),
+}
+
+/// The way to a sequencer; cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    jobs: mpsc::Sender<Job>,
+    tree: Arc<RwLock<LogTree>>,
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("sequencer::Handle")
+    }
+}
+
+impl Handle {
+    /// Has an operator's event stepped and recorded; refuses at once where too much waits.
+    ///
+    /// # Errors
+    /// [`SubmitError`]; nothing of the event happened then.
+    pub async fn request(&self, event: Event) -> Result<Receipt, SubmitError> {
+        let (reply, answer) = oneshot::channel();
+        let pending = Pending { event, changes: Changes::default(), reply: Some(reply) };
+        self.jobs.try_send(Job::Event(pending)).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => SubmitError::Busy,
+            mpsc::error::TrySendError::Closed(_) => SubmitError::Stopped,
+        })?;
+        answer.await.map_err(|_| SubmitError::Stopped)?
+    }
+
+    /// Has an event of the hub or a node stepped and recorded. Waits for room: a node is read no
+    /// faster than its messages are recorded. Events that meet a full disk are kept and tried again.
+    ///
+    /// # Errors
+    /// [`SubmitError::Stopped`].
+    pub async fn report(&self, event: Event) -> Result<(), SubmitError> {
+        self.report_with(event, Changes::default()).await
+    }
+
+    /// As [`Self::report`], with changes of the vault in the same transaction as the entry.
+    ///
+    /// # Errors
+    /// [`SubmitError::Stopped`].
+    pub async fn report_with(&self, event: Event, changes: Changes) -> Result<(), SubmitError> {
+        let pending = Pending { event, changes, reply: None };
+        self.jobs.send(Job::Event(pending)).await.map_err(|_| SubmitError::Stopped)
+    }
+
+    /// Looks at the durable state.
+    ///
+    /// # Errors
+    /// [`SubmitError::Stopped`].
+    pub async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Look<'_>) -> T + Send + 'static,
+    ) -> Result<T, SubmitError> {
+        let (reply, answer) = oneshot::channel();
+        let job = Job::Read(Box::new(move |at| {
+            // The asker may have gone; then nobody wants the answer.
+            let _ = reply.send(look(at));
+        }));
+        self.jobs.send(job).await.map_err(|_| SubmitError::Stopped)?;
+        answer.await.map_err(|_| SubmitError::Stopped)
+    }
+
+    /// The tree over the durable entries.
+    pub fn tree(&self) -> Arc<RwLock<LogTree>> {
+        Arc::clone(&self.tree)
+    }
+
+    /// Stops the sequencer once what is queued is recorded.
+    pub async fn stop(&self) {
+        let (reply, done) = oneshot::channel();
+        if self.jobs.send(Job::Stop(reply)).await.is_ok() {
+            let _ = done.await;
+        }
+    }
+}
+
+/// Starts the sequencer on its thread. Effects leave through the returned channel, in order of
+/// their entries.
+///
+/// # Errors
+/// The operating system's error where no thread can be had.
+pub fn start(
+    core: Core,
+    time: TimeSource,
+) -> std::io::Result<(Handle, mpsc::UnboundedReceiver<Order>, std::thread::JoinHandle<()>)> {
+    let (jobs, queue) = mpsc::channel(QUEUE);
+    let (orders_in, orders) = mpsc::unbounded_channel();
+    let handle = Handle { jobs, tree: core.tree() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let thread = std::thread::Builder::new().name("sequencer".to_owned()).spawn(move || {
+        let clock = crate::clock::Clock::new(time, core.last());
+        runtime.block_on(Loop { core, clock, queue, orders: orders_in, kept: Vec::new(), backoff: false }.run());
+    })?;
+    Ok((handle, orders, thread))
+}
+
+struct Loop {
+    core: Core,
+    clock: crate::clock::Clock,
+    queue: mpsc::Receiver<Job>,
+    orders: mpsc::UnboundedSender<Order>,
+    /// Events without an asker that the store has not taken yet; they go first.
+    kept: Vec<Pending>,
+    backoff: bool,
+}
+
+impl Loop {
+    async fn run(mut self) {
+        let mut jobs = Vec::with_capacity(BATCH_ENTRIES);
+        let mut stopping = Vec::new();
+        loop {
+            let wait = self.wait();
+            let room = BATCH_ENTRIES.saturating_sub(self.kept.len() + 2);
+            match tokio::time::timeout(wait, self.queue.recv_many(&mut jobs, room)).await {
+                Ok(0) => break,
+                Ok(_) | Err(_) => self.turn(&mut jobs, &mut stopping).await,
+            }
+            if !stopping.is_empty() && self.queue.is_empty() {
+                break;
+            }
+            // While the store takes nothing, a full queue must not turn into a busy loop.
+            if self.backoff {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        self.core.close().await;
+        for done in stopping {
+            let _: Result<(), ()> = done.send(());
+        }
+    }
+
+    fn wait(&mut self) -> Duration {
+        if self.backoff {
+            return RETRY;
+        }
+        if self.core.more_due() {
+            return Duration::ZERO;
+        }
+        let due = self.core.next_due().map(|due| Duration::from(due.since(self.clock.now().at)));
+        due.map_or(HEARTBEAT, |due| due.clamp(Duration::from_millis(1), HEARTBEAT))
+    }
+
+    async fn turn(&mut self, jobs: &mut Vec<Job>, stopping: &mut Vec<oneshot::Sender<()>>) {
+        let now = self.clock.now();
+        let mut pending = std::mem::take(&mut self.kept);
+        if now.regressed {
+            tracing::warn!("the system's clock went back; the log's time stands until it has caught up");
+            pending.push(Pending::quiet(Core::clock_regressed()));
+        }
+        let mut reads = Vec::new();
+        for job in jobs.drain(..) {
+            match job {
+                Job::Event(event) => pending.push(event),
+                Job::Read(read) => reads.push(read),
+                Job::Stop(done) => stopping.push(done),
+            }
+        }
+        let done = self.core.commit(pending, now.at).await;
+        self.backoff = done.failed;
+        self.kept = done.kept;
+        for order in done.orders {
+            // The runner of effects ends only with the hub.
+            let _ = self.orders.send(order);
+        }
+        for read in reads {
+            self.core.look(now.at, read);
+        }
+    }
+}
+
+/// How long a snapshot's tail of the log may get, in entries.
+pub(crate) const SNAPSHOT_EVERY: u64 = 4_096;
+
+/// Least time between two snapshots.
+pub(crate) const SNAPSHOT_GAP: Millis = Millis::from_secs(10);
+
+pub(crate) fn lock<T>(tree: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
+    tree.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether a fault of the store passes by itself, or with a little room on the disk.
+pub(crate) fn passes(fault: &Fault) -> bool {
+    matches!(fault, Fault::DiskFull | Fault::Busy)
+}

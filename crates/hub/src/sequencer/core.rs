@@ -1,0 +1,394 @@
+//! One turn of the sequencer, without queue or thread: step, apply, append, or fall back to what is
+//! durable.
+
+use std::sync::{Arc, RwLock};
+
+use evidence::entry::Head;
+use kernel::effect::Effect;
+use kernel::event::Event;
+use kernel::record::Record;
+use kernel::{Body, State, Step, step};
+use store::{AppendError, Batch, Changes, StoreHandle, VaultName};
+use tokio::sync::oneshot;
+use types::mesh::{SignalKind, Subject};
+use types::{KeyId, NodeId, Timestamp};
+
+use super::receipt::{Order, Receipt};
+use super::signer::Signers;
+use super::{Look, ReadState, SNAPSHOT_EVERY, SNAPSHOT_GAP, SubmitError, lock, passes, recover};
+use crate::admitted::Admitted;
+use crate::log_tree::LogTree;
+
+/// Why a batch was not recorded.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CommitError {
+    /// The store took nothing.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// A step does not fit an entry, or no checkpoint could be signed.
+    #[error("the step cannot be recorded: {0}")]
+    Record(String),
+    /// After a failure, the durable state could not be read back.
+    #[error("the durable state cannot be read: {0}")]
+    Recover(String),
+}
+
+/// An event on its way, with what must become durable with it.
+pub(crate) struct Pending {
+    pub(crate) event: Event,
+    pub(crate) changes: Changes,
+    pub(crate) reply: Option<oneshot::Sender<Result<Receipt, SubmitError>>>,
+}
+
+impl Pending {
+    /// An event nobody waits for.
+    pub(crate) fn quiet(event: Event) -> Self {
+        Self { event, changes: Changes::default(), reply: None }
+    }
+}
+
+/// What came of a turn.
+#[derive(Default)]
+pub(crate) struct Turn {
+    pub(crate) orders: Vec<Order>,
+    /// Events to try again.
+    pub(crate) kept: Vec<Pending>,
+    /// Whether the store took nothing.
+    pub(crate) failed: bool,
+}
+
+/// An entry that is stepped and applied in memory, and not durable yet.
+struct Staged {
+    index: u64,
+    at: Timestamp,
+    entry: Vec<u8>,
+    records: Vec<Record>,
+    effects: Vec<Effect>,
+    reply: Option<oneshot::Sender<Result<Receipt, SubmitError>>>,
+}
+
+/// A boundary's state, its log's head and tree, and the store under them.
+pub struct Core {
+    store: StoreHandle,
+    signers: Signers,
+    state: State,
+    head: Head,
+    tree: Arc<RwLock<LogTree>>,
+    more: bool,
+    fault: Option<CommitError>,
+    /// Whether memory may be ahead of the store.
+    stale: bool,
+    snapshot_size: u64,
+    snapshot_at: Timestamp,
+    /// What a restart found undone; the first turn orders it.
+    undone: Vec<Effect>,
+    admitted: Arc<Admitted>,
+}
+
+/// What a recovery found.
+pub(super) struct Found {
+    pub(super) state: State,
+    pub(super) head: Head,
+    pub(super) tree: LogTree,
+    pub(super) snapshot_size: u64,
+}
+
+impl Core {
+    pub(super) fn new(store: StoreHandle, admitted: Arc<Admitted>, signers: Signers, found: Found) -> Self {
+        let undone = crate::outstanding::effects(&found.state);
+        admitted.refresh(&found.state);
+        Self {
+            store,
+            signers,
+            state: found.state,
+            head: found.head,
+            tree: Arc::new(RwLock::new(found.tree)),
+            more: true,
+            fault: None,
+            stale: false,
+            snapshot_size: found.snapshot_size,
+            snapshot_at: found.head.at,
+            undone,
+            admitted,
+        }
+    }
+
+    /// The state after the last durable entry.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The end of the durable log.
+    pub fn head(&self) -> Head {
+        self.head
+    }
+
+    /// Fingerprint of the log's signing keys.
+    pub fn audit_key(&self) -> types::Hash {
+        self.signers.fingerprint()
+    }
+
+    pub(super) fn tree(&self) -> Arc<RwLock<LogTree>> {
+        Arc::clone(&self.tree)
+    }
+
+    pub(super) fn last(&self) -> Timestamp {
+        self.head.at
+    }
+
+    pub(super) fn more_due(&self) -> bool {
+        self.more && self.fault.is_none()
+    }
+
+    pub(super) fn next_due(&self) -> Option<Timestamp> {
+        self.state.next_due()
+    }
+
+    pub(super) fn clock_regressed() -> Event {
+        Event::Signal {
+            source: NodeId::hub(),
+            subject: Subject::Node(NodeId::hub()),
+            kind: SignalKind::ClockRegressed,
+            confidence_ppm: 1_000_000,
+        }
+    }
+
+    /// Steps, applies and makes durable what is pending, with a tick in front of it.
+    pub(crate) async fn commit(&mut self, pending: Vec<Pending>, now: Timestamp) -> Turn {
+        if self.stale
+            && let Err(error) = self.recover().await
+        {
+            return self.give_up(error, pending);
+        }
+        let now = now.max(self.head.at);
+        let mut work = Work::new(self.head);
+        let result = match self.stage_all(&mut work, pending, now) {
+            Ok(()) => self.make_durable(&mut work, now).await,
+            Err(error) => Err(error),
+        };
+        match result {
+            Ok(checkpoint) => {
+                self.fault = None;
+                self.publish(work, &checkpoint, now).await
+            }
+            Err(error) => {
+                self.stale = true;
+                let kept = work.retreat(&error);
+                self.give_up(error, kept)
+            }
+        }
+    }
+
+    fn stage_all(&mut self, work: &mut Work, pending: Vec<Pending>, now: Timestamp) -> Result<(), CommitError> {
+        // What is due comes before what was asked since. Before the first entry nothing is due.
+        let tick = self.state.boundary().map(|_| Pending::quiet(Event::Tick)).into_iter();
+        self.more = false;
+        let mut queue = tick.chain(pending);
+        for pending in queue.by_ref() {
+            if let Err(error) = self.stage(work, pending, now) {
+                // What follows was not looked at; it is told the same.
+                work.untried.extend(queue);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Steps one event, applies its records in memory and adds its entry to the batch.
+    fn stage(&mut self, work: &mut Work, pending: Pending, now: Timestamp) -> Result<(), CommitError> {
+        let Pending { event, changes, reply } = pending;
+        let Step { records, effects, more } = step(&self.state, &event, now);
+        self.more |= more;
+        if records.is_empty() && reply.is_none() {
+            // Nothing changed: what comes with it, such as a secret of a key that is no longer
+            // wanted, is dropped too.
+            return Ok(());
+        }
+        let kept_event = reply.is_none().then(|| event.clone());
+        let entry = work.head.next(now, Body { event, records });
+        self.state.commit(&entry.body, entry.at);
+        let sealed = match entry.seal() {
+            Ok(sealed) => sealed,
+            Err(error) => {
+                let error = CommitError::Record(error.to_string());
+                if let Some(reply) = reply {
+                    let _ = reply.send(Err(error.clone().into()));
+                }
+                return Err(error);
+            }
+        };
+        prune(&mut work.batch.changes, &effects);
+        merge(&mut work.batch.changes, changes);
+        let (hash, leaf) = (sealed.hash(), sealed.leaf());
+        work.head = work.head.after(entry.at, &sealed);
+        let bytes = sealed.into_bytes();
+        work.batch.entries.push(store::Entry { hash, leaf, bytes: bytes.clone() });
+        work.kept.extend(kept_event);
+        let records = entry.body.records;
+        work.staged.push(Staged { index: entry.index, at: entry.at, entry: bytes, records, effects, reply });
+        Ok(())
+    }
+
+    /// Appends the batch under one signed checkpoint. On success the tree has grown with it.
+    async fn make_durable(&mut self, work: &mut Work, now: Timestamp) -> Result<Arc<str>, CommitError> {
+        let batch = std::mem::take(&mut work.batch);
+        if batch.entries.is_empty() {
+            return Ok(Arc::from(""));
+        }
+        let leaves: Vec<_> = batch.entries.iter().map(|entry| entry.leaf).collect();
+        let mut frontier = lock(&self.tree).frontier().clone();
+        leaves.iter().for_each(|leaf| frontier.append(*leaf));
+        let note = self.signers.sign(frontier.size(), frontier.root(), now);
+        let note = note.map_err(|error| CommitError::Record(error.to_string()))?.to_string();
+        let expected = store::Head { size: self.head.size, tip: self.head.hash };
+        let batch = Batch { checkpoint: Some(note.clone()), ..batch };
+        self.store.append(expected, batch).await?;
+        self.head = work.head;
+        let mut tree = lock(&self.tree);
+        leaves.into_iter().for_each(|leaf| tree.append(leaf));
+        Ok(Arc::from(note))
+    }
+
+    async fn publish(&mut self, work: Work, checkpoint: &Arc<str>, now: Timestamp) -> Turn {
+        let mut turn = Turn::default();
+        let size = work.head.size;
+        if work.staged.iter().any(|staged| changes_roster(&staged.records)) {
+            self.admitted.refresh(&self.state);
+        }
+        let undone = std::mem::take(&mut self.undone);
+        if !undone.is_empty() {
+            turn.orders.push(Order::new(undone, size.saturating_sub(1)));
+        }
+        for staged in work.staged {
+            if !staged.effects.is_empty() {
+                turn.orders.push(Order::new(staged.effects, staged.index));
+            }
+            if let Some(reply) = staged.reply {
+                let checkpoint = Arc::clone(checkpoint);
+                let receipt = Receipt::new(staged.index, staged.at, staged.entry, staged.records, checkpoint, size);
+                // The asker may have gone; the log has the answer.
+                let _ = reply.send(Ok(receipt));
+            }
+        }
+        self.snapshot(now).await;
+        turn
+    }
+
+    /// Tells everyone who asked, and keeps the events of the hub itself for the next attempt.
+    fn give_up(&mut self, error: CommitError, pending: Vec<Pending>) -> Turn {
+        if self.fault.is_none() {
+            tracing::error!(%error, "the boundary cannot record anything; it does nothing until it can");
+        }
+        let mut kept = Vec::new();
+        for pending in pending {
+            match pending.reply {
+                Some(reply) => drop(reply.send(Err(error.clone().into()))),
+                None => kept.push(pending),
+            }
+        }
+        if let CommitError::Append(AppendError::Fault(fault)) = &error
+            && !passes(fault)
+        {
+            tracing::error!(%fault, "the store is in doubt; restart the hub once the device is sound");
+        }
+        self.fault = Some(error);
+        Turn { orders: Vec::new(), kept, failed: true }
+    }
+
+    /// Drops the state in memory and reads back what is durable.
+    async fn recover(&mut self) -> Result<(), CommitError> {
+        let found = recover::read(&self.store).await.map_err(|error| CommitError::Recover(error.to_string()))?;
+        self.state = found.state;
+        self.head = found.head;
+        *lock(&self.tree) = found.tree;
+        self.stale = false;
+        self.more = true;
+        Ok(())
+    }
+
+    /// Keeps a copy of the state, so that a restart reads only the end of the log. A cache: without
+    /// it the whole log is read.
+    async fn snapshot(&mut self, now: Timestamp) {
+        let tail = self.head.size - self.snapshot_size;
+        if tail < SNAPSHOT_EVERY || now.since(self.snapshot_at) < SNAPSHOT_GAP {
+            return;
+        }
+        self.snapshot_at = now;
+        match recover::keep(&self.store, &self.state, self.head).await {
+            Ok(()) => self.snapshot_size = self.head.size,
+            Err(error) => tracing::warn!(%error, "no snapshot was kept; the next start takes longer"),
+        }
+    }
+
+    pub(super) fn look(&self, now: Timestamp, read: ReadState) {
+        let tree = self.tree.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        read(&Look { state: &self.state, tree: &tree, now, fault: self.fault.as_ref() });
+    }
+
+    /// Keeps a last snapshot for a quick start.
+    pub(super) async fn close(&mut self) {
+        if !self.stale
+            && self.head.size > self.snapshot_size
+            && let Err(error) = recover::keep(&self.store, &self.state, self.head).await
+        {
+            tracing::warn!(%error, "no snapshot was kept; the next start takes longer");
+        }
+    }
+}
+
+/// A batch in the making.
+struct Work {
+    head: Head,
+    batch: Batch,
+    staged: Vec<Staged>,
+    /// The events of `staged` that nobody waits for, in order.
+    kept: Vec<Event>,
+    untried: Vec<Pending>,
+}
+
+impl Work {
+    fn new(head: Head) -> Self {
+        Self { head, batch: Batch::default(), staged: Vec::new(), kept: Vec::new(), untried: Vec::new() }
+    }
+
+    /// The pending events again, after the batch failed. Secrets that came with an event are gone,
+    /// so `Made` is not repeated: what is outstanding is made again after the state is read back.
+    fn retreat(self, error: &CommitError) -> Vec<Pending> {
+        for staged in self.staged {
+            if let Some(reply) = staged.reply {
+                let _ = reply.send(Err(error.clone().into()));
+            }
+        }
+        let again = self.kept.into_iter().filter(|event| !matches!(event, Event::Tick | Event::Made { .. }));
+        again.map(Pending::quiet).chain(self.untried).collect()
+    }
+}
+
+fn merge(into: &mut Changes, from: Changes) {
+    into.vault.extend(from.vault);
+    into.cells.extend(from.cells);
+}
+
+/// The share of a key that leaves its life goes in the same transaction as the record (KM-07).
+fn prune(changes: &mut Changes, effects: &[Effect]) {
+    for effect in effects {
+        if let Effect::Destroy(keys) | Effect::Purge(keys) = effect {
+            for name in keys.iter().filter_map(|(key, _)| share_name(*key)) {
+                changes.erase_secret(name);
+            }
+        }
+    }
+}
+
+/// Whether it matters to who may connect.
+fn changes_roster(records: &[Record]) -> bool {
+    let matters = |record: &Record| {
+        matches!(record, Record::BoundaryCreated { .. } | Record::NodeAdmitted { .. } | Record::NodeMoved { .. })
+    };
+    records.iter().any(matters)
+}
+
+/// Where the hub's share of a key is in the vault.
+pub(crate) fn share_name(key: KeyId) -> Option<VaultName> {
+    VaultName::new(format!("key/{key}")).ok()
+}

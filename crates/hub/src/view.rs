@@ -1,0 +1,154 @@
+//! From the state to what operators see.
+
+use api::view::{
+    ApprovalView, ForwardView, IncidentCounts, IncidentView, KeyCounts, KeyView, LinkBrief, LinkView, LogView,
+    NodeBrief, NodeView, ReviewView, StatusView, Topic, View, fraction,
+};
+use kernel::State;
+use kernel::state::incident::{Incident, IncidentState, ResponseState};
+use kernel::state::keys::{Key, Slot};
+use kernel::state::mesh::Link;
+use types::mesh::KeyState;
+use types::{IncidentId, KeyId, LinkId, NodeId};
+
+use crate::console::History;
+use crate::sequencer::Look;
+
+/// The content of a topic; `None` before the first entry.
+pub(crate) fn view(topic: Topic, look: &Look<'_>, history: &History) -> Option<View> {
+    let state = look.state;
+    Some(match topic {
+        Topic::Status => View::Status(status(look)?),
+        Topic::Nodes => View::Nodes(state.nodes().keys().filter_map(|id| node(state, id)).collect()),
+        Topic::Keys => View::Keys(state.keys().iter().map(|(id, one)| key(*id, one)).collect()),
+        Topic::Links => View::Links(links(state, history)),
+        Topic::Incidents => View::Incidents(incidents(state)),
+        Topic::Approvals => View::Approvals(approvals(look)),
+        Topic::Forwards => View::Forwards(
+            state.forwards().iter().map(|(id, spec)| ForwardView { id: *id, spec: spec.clone() }).collect(),
+        ),
+    })
+}
+
+/// The boundary at a glance; `None` before the first entry.
+pub(crate) fn status(look: &Look<'_>) -> Option<StatusView> {
+    let state = look.state;
+    let counts = state.key_counts();
+    let nodes = state.nodes().iter().map(|(id, node)| NodeBrief {
+        id: id.clone(),
+        function: node.spec.function,
+        state: node.state,
+    });
+    Some(StatusView {
+        boundary: state.id()?.clone(),
+        log: LogView { size: look.tree.size(), root: look.tree.root() },
+        nodes: nodes.collect(),
+        links: state.links().iter().map(|(id, link)| brief(id, link)).collect(),
+        keys: KeyCounts { by_state: counts.by_state, by_type: counts.by_type },
+        incidents: IncidentCounts { open: state.open_incidents().count() as u64 },
+        assisted: state.assisted(),
+    })
+}
+
+fn brief(id: &LinkId, link: &Link) -> LinkBrief {
+    let report = link.report.as_ref();
+    LinkBrief {
+        a: id.a().clone(),
+        b: id.b().clone(),
+        qber: report.map(|report| fraction(report.qber_ppm)),
+        qber_upper: report.map(|report| fraction(report.qber_upper_ppm)),
+        secret_bps: report.map_or(0, |report| report.secret_bps),
+        pool_bits: report.map_or(0, |report| report.pool_bits),
+        delivery: link.delivery(),
+    }
+}
+
+/// Every quantum link.
+pub(crate) fn links(state: &State, history: &History) -> Vec<LinkView> {
+    let link = |(id, link): (&LinkId, &Link)| {
+        let report = link.report.as_ref();
+        LinkView {
+            brief: brief(id, link),
+            sifted_bps: report.map_or(0, |report| report.sifted_bps),
+            blocks: report.map_or(0, |report| report.blocks),
+            discarded: report.map_or(0, |report| report.discarded),
+            usable: link.usable,
+            measured: report.map(|_| link.last),
+            history: history.of(id),
+        }
+    };
+    state.links().iter().map(link).collect()
+}
+
+fn node(state: &State, id: &NodeId) -> Option<NodeView> {
+    let node = state.node(id)?;
+    let is_keyed = |peer: &&NodeId| {
+        let slot = Slot::pair(id, peer);
+        slot.and_then(|slot| state.current(&slot)).is_some_and(|(_, key)| key.state == Some(KeyState::Active))
+    };
+    Some(NodeView {
+        id: id.clone(),
+        function: node.spec.function,
+        state: node.state,
+        identity: node.spec.identity,
+        since: Some(node.since),
+        keyed: state.nodes().keys().filter(is_keyed).cloned().collect(),
+    })
+}
+
+fn key(id: KeyId, key: &Key) -> KeyView {
+    let participants = key.slot.participants();
+    let holders = || participants.iter().zip(&key.holders);
+    KeyView {
+        id,
+        key_type: key.slot.key_type(),
+        state: key.state,
+        participants: participants.to_vec(),
+        confirmed: holders().filter(|(_, holder)| holder.confirmed).map(|(node, _)| node.clone()).collect(),
+        commitment: key.commitment,
+        deliveries: holders().filter_map(|(node, holder)| Some((node.clone(), holder.delivery?))).collect(),
+        mixed: key.mixed,
+        since: key.since,
+        frames: key.usage.frames,
+        bytes: key.usage.bytes,
+        failures: key.usage.failures,
+    }
+}
+
+/// Every incident, oldest first.
+pub(crate) fn incidents(state: &State) -> Vec<IncidentView> {
+    let incident = |(id, incident): (&IncidentId, &Incident)| IncidentView {
+        id: *id,
+        subject: incident.subject.clone(),
+        kind: incident.kind,
+        severity: incident.severity,
+        opened: incident.opened,
+        open: incident.state == IncidentState::Open,
+        settled: incident.state == IncidentState::Settled,
+        recovery: incident.recovery.steps.keys().copied().collect(),
+        responses: incident
+            .responses
+            .iter()
+            .filter(|(_, state)| **state == ResponseState::Done)
+            .map(|(response, _)| response.clone())
+            .collect(),
+        review: incident.review.as_ref().map(|review| ReviewView { by: review.by.clone(), note: review.note.clone() }),
+    };
+    state.incidents().iter().map(incident).collect()
+}
+
+fn approvals(look: &Look<'_>) -> Vec<ApprovalView> {
+    let held = look.state.access().held().iter();
+    held.map(|(id, held)| ApprovalView {
+        request: *id,
+        by: held.by.clone(),
+        summary: held.summary.clone(),
+        digest: held.digest,
+        needed: held.needed,
+        group: held.group.clone(),
+        approved: held.approved_by.iter().cloned().collect(),
+        expires: held.expires,
+        open: held.expires > look.now,
+    })
+    .collect()
+}

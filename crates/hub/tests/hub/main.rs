@@ -1,0 +1,9 @@
+//! The running hub, from outside: over its sockets and on its files.
+
+mod console;
+mod deployment;
+mod endpoints;
+mod evidence_out;
+mod recovery;
+mod requests;
+mod stalls;
