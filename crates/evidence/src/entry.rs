@@ -201,6 +201,8 @@ mod tests {
         let expected = format!("84005820{}1b0000018bcfe5680080", "00".repeat(32));
         assert_eq!(hex::encode(sealed.bytes()), expected);
         assert_eq!(Entry::parse(sealed.bytes()), Ok(entry));
+        let document = include_str!("../../../docs/format/entry.md");
+        assert!(document.contains(&sealed.hash().to_string()) && document.contains(&sealed.leaf().to_string()));
         assert_eq!(sealed.hash().to_string(), "5f39e47def3ddfd4438272cea1e9d48ba289e3167bb1bdf87e43456a2e608afe");
         assert_eq!(sealed.leaf().to_string(), "fa4ff7fbcb5d3b96bf3171236d55bb09f75ee5f5e4d06f7fb101fff46faaf4a5");
     }
