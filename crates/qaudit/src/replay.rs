@@ -1,0 +1,203 @@
+//! Whether the operator followed its own policy: every step is taken again.
+//!
+//! Each entry holds an event and the records that came of it. The kernel is deterministic, so the
+//! same event at the same time on the same state has to give the same records, byte for byte. A
+//! decision that the policy does not give is found even where the log's own keys signed it.
+//!
+//! What it proves: the records follow from the events, and every operator's request carries that
+//! operator's own signature. What it cannot prove: that a node really reported what an event says,
+//! or that nothing was left out from the end; a pinned root binds what was there before.
+
+use std::io::Read;
+
+use crypto::identity::{ParseIdentityError, VerifyError};
+use crypto::suite::Age;
+use crypto::{IdentityPublic, IdentitySignature};
+use evidence::bundle::{Audit, Item, Summary};
+use evidence::{Algorithm, Entry, Pins};
+use kernel::event::{Event, Genesis, SignedRequest};
+use kernel::record::Record;
+use kernel::{Body, State, step};
+use serde::Serialize;
+use types::{BoundaryId, Hash, Label, OperatorId, cbor};
+
+use crate::check_signature;
+use crate::failure::Failure;
+
+/// How an entry differs from what the kernel does.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// The first event does not create a boundary.
+    #[error("the first entry does not create a boundary")]
+    NotFounded,
+    /// The boundary that is created is another one.
+    #[error("it creates boundary `{found}`, which is not the pinned one")]
+    OtherBoundary {
+        /// The boundary in the event.
+        found: BoundaryId,
+    },
+    /// The boundary names other log keys than the pinned ones.
+    #[error("the boundary was created with other log keys than the pinned ones")]
+    OtherLogKeys,
+    /// A request without its operator's signature.
+    #[error("the request is not signed by `{operator}`: {reason}")]
+    Unsigned {
+        /// Who is said to have asked.
+        operator: OperatorId,
+        /// What is wrong with the signature.
+        #[source]
+        reason: SignatureProblem,
+    },
+    /// The kernel decides otherwise.
+    #[error(transparent)]
+    Differs(#[from] Box<Difference>),
+}
+
+/// What is wrong with a signature of an operator.
+#[derive(Debug, thiserror::Error)]
+pub enum SignatureProblem {
+    /// The identity in the log, or the signature, is not one.
+    #[error(transparent)]
+    Malformed(#[from] ParseIdentityError),
+    /// It does not verify.
+    #[error(transparent)]
+    Wrong(#[from] VerifyError),
+}
+
+/// The first record in which log and kernel differ.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[error("record {record} is {}, and the kernel decides {}", name(.logged.as_ref()), name(.replayed.as_ref()))]
+pub struct Difference {
+    /// Its place among the records of the entry, from 0.
+    pub record: usize,
+    /// What the log says; absent where the log has fewer records.
+    pub logged: Option<Record>,
+    /// What the kernel decides; absent where it decides less.
+    pub replayed: Option<Record>,
+}
+
+fn name(record: Option<&Record>) -> String {
+    match record {
+        Some(record) => serde_json::to_string(record).unwrap_or_else(|_| format!("{record:?}")),
+        None => "absent".to_owned(),
+    }
+}
+
+/// What a replay proves beyond [`Summary`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Replayed {
+    /// What the bundle proves.
+    #[serde(flatten)]
+    pub summary: Summary,
+    /// Records that were decided again.
+    pub records: u64,
+    /// Policy decisions among them.
+    pub decisions: u64,
+    /// Operators' signatures that were verified.
+    pub signatures: u64,
+    /// Hash of the state at the end.
+    pub state: Hash,
+}
+
+/// Verifies a bundle and takes every step of it again.
+///
+/// A bundle that does not verify is reported as that, even where a step before the bad part
+/// differs: what is not as it was signed says nothing about its signer.
+pub fn replay(input: impl Read, pins: &Pins) -> Result<Replayed, Failure> {
+    let mut audit = Audit::open(input, pins, check_signature)?;
+    let mut replay = Replay::new(pins);
+    let mut first = None;
+    while let Some(item) = audit.next_item::<Body>()? {
+        if let (Item::Entry { entry, .. }, None) = (item, &first)
+            && let Err(problem) = replay.entry(&entry)
+        {
+            first = Some(Failure::Replay { index: entry.index, problem });
+        }
+    }
+    if let Some(failure) = first {
+        return Err(failure);
+    }
+    // `next_item` ends only after a final checkpoint.
+    let summary = audit.summary().ok_or(evidence::bundle::BundleError::NotABundle)?;
+    let Replay { state, records, decisions, signatures, .. } = replay;
+    Ok(Replayed { summary, records, decisions, signatures, state: state.hash() })
+}
+
+/// A replay under way.
+struct Replay<'p> {
+    pins: &'p Pins,
+    state: State,
+    records: u64,
+    decisions: u64,
+    signatures: u64,
+}
+
+impl<'p> Replay<'p> {
+    fn new(pins: &'p Pins) -> Self {
+        Self { pins, state: State::default(), records: 0, decisions: 0, signatures: 0 }
+    }
+
+    fn entry(&mut self, entry: &Entry<Body>) -> Result<(), Problem> {
+        let Entry { index, at, body, .. } = entry;
+        match &body.event {
+            Event::Create(genesis) if *index == 0 => self.check_founding(genesis)?,
+            _ if *index == 0 => return Err(Problem::NotFounded),
+            Event::Request(signed) => self.check_signature(signed)?,
+            _ => {}
+        }
+        let replayed = step(&self.state, &body.event, *at).records;
+        if cbor::to_vec(&replayed) != cbor::to_vec(&body.records) {
+            return Err(Box::new(difference(&body.records, &replayed)).into());
+        }
+        self.records += replayed.len() as u64;
+        self.decisions += replayed.iter().filter(|record| matches!(record, Record::Decided(_))).count() as u64;
+        self.state.commit(body, *at);
+        Ok(())
+    }
+
+    /// The boundary is the pinned one, under the pinned log keys.
+    fn check_founding(&self, genesis: &Genesis) -> Result<(), Problem> {
+        if genesis.boundary != *self.pins.boundary() {
+            return Err(Problem::OtherBoundary { found: genesis.boundary.clone() });
+        }
+        let keys = self.pins.policy().log_keys();
+        let of = |algorithm| keys.iter().filter(move |key| key.algorithm() == algorithm).map(|key| key.public());
+        let fits = |classical: &[u8]| {
+            of(Algorithm::MlDsa44).any(|pq| Label::IDENTITY.hash(&[b"log", classical, pq]) == genesis.audit_key)
+        };
+        if of(Algorithm::Ed25519).any(fits) { Ok(()) } else { Err(Problem::OtherLogKeys) }
+    }
+
+    /// A request carries the signature of the operator it names, by the key the log has for it. An
+    /// operator that the log does not know has no key: the kernel refuses its request.
+    fn check_signature(&mut self, signed: &SignedRequest) -> Result<(), Problem> {
+        let id = &signed.request.operator;
+        let Some(operator) = self.state.operator(id) else { return Ok(()) };
+        let check = || -> Result<(), SignatureProblem> {
+            let identity = IdentityPublic::from_bytes(&operator.identity)?;
+            let signature = IdentitySignature::from_bytes(&signed.signature)?;
+            let request = cbor::to_vec(&signed.request);
+            Ok(identity.verify_aged(Label::REQUEST, &[&request], &signature, Age::Historic)?)
+        };
+        check().map_err(|reason| Problem::Unsigned { operator: id.clone(), reason })?;
+        self.signatures += 1;
+        Ok(())
+    }
+}
+
+fn difference(logged: &[Record], replayed: &[Record]) -> Difference {
+    let same = logged.iter().zip(replayed).take_while(|(one, other)| one == other).count();
+    Difference { record: same, logged: logged.get(same).cloned(), replayed: replayed.get(same).cloned() }
+}
+
+/// What holds, for people.
+pub fn describe(replayed: &Replayed) -> String {
+    format!(
+        "{}\nreplayed: {} records, {} policy decisions and {} operators' signatures are as the kernel decides\nstate {}",
+        crate::verify::describe(&replayed.summary),
+        replayed.records,
+        replayed.decisions,
+        replayed.signatures,
+        replayed.state,
+    )
+}

@@ -1,0 +1,31 @@
+//! Whether a bundle is as the log's keys signed it.
+
+use std::io::Read;
+
+use evidence::Pins;
+use evidence::bundle::{Audit, Summary};
+use kernel::Body;
+
+use crate::failure::Failure;
+use crate::{check_signature, moment};
+
+/// Checks a whole bundle against pins: every byte of it.
+pub fn verify(input: impl Read, pins: &Pins) -> Result<Summary, Failure> {
+    let mut audit = Audit::open(input, pins, check_signature)?;
+    while audit.next_item::<Body>()?.is_some() {}
+    // `next_item` ends only after a final checkpoint.
+    Ok(audit.summary().ok_or(evidence::bundle::BundleError::NotABundle)?)
+}
+
+/// What holds, for people.
+pub fn describe(summary: &Summary) -> String {
+    format!(
+        "holds: {} entries of boundary `{}`, the last at {}\nroot {}, signed {}; {} checkpoints",
+        summary.header.size,
+        summary.header.boundary,
+        moment::text(summary.last_entry_at),
+        summary.root,
+        moment::text(summary.signed_at),
+        summary.checkpoints,
+    )
+}
