@@ -55,7 +55,7 @@ fn amplify(bits: usize) {
     let mut rng = seeded(1);
     let output = bits * 3 / 10;
     let (seed, input) = (random(&mut rng, qkd::toeplitz::seed_len(bits, output)), random(&mut rng, bits));
-    let rounds = (20_000_000 / bits).clamp(1, 20);
+    let rounds = (100_000_000 / bits).clamp(1, 300);
     let start = Clock::now();
     for _ in 0..rounds {
         std::hint::black_box(qkd::toeplitz::hash(&seed, &input, output));
@@ -74,7 +74,7 @@ fn cascade() {
             let shuffles = std::sync::Arc::new(Shuffles::new(n));
             let mut rng = seeded(2);
             let (mut seconds, mut leaked, mut bits, mut rounds, mut failed) = (0.0, 0, 0, 0, 0);
-            for _ in 0..60 {
+            for _ in 0..200 {
                 let alice = random(&mut rng, n);
                 let mut bob = alice.clone();
                 (0..n).filter(|_| (rng.0.next_u64() >> 11) as f64 * 2_f64.powi(-53) < qber).for_each(|i| bob.flip(i));
@@ -90,7 +90,7 @@ fn cascade() {
             let rate = bits as f64 / seconds / 1e6;
             println!(
                 "cascade  n {n:>6} Q {qber:.2} {pace:?}: {rate:>6.1} Mbit/s both ends, f {f:.4}, {} rounds, {failed} failed  {:>5.2} x {peer} Mbit/s (C++ library)",
-                rounds / 60,
+                rounds / 200,
                 rate / peer
             );
         }

@@ -8,10 +8,13 @@
 //! et al. 2018, arXiv 1803.11301).
 
 use crate::field::mul;
-use crate::simd::{Factor, Level, layer, unlayer};
+use crate::simd::{Factor, Level, add, layer, unlayer};
 
 /// Log2 of the number of points.
 const LOG: usize = 16;
+
+/// Log2 of the elements of a part: 32 KiB.
+const PART: usize = 11;
 
 /// Number of points; a product is exact modulo x^POINTS + x.
 pub(crate) const POINTS: usize = 1 << LOG;
@@ -38,16 +41,24 @@ impl Transform {
         self.level
     }
 
-    /// Coefficients to values, in place; `data` holds [`POINTS`] elements.
-    pub(crate) fn forward(&self, data: &mut [u128]) {
-        to_products(data, LOG, 1);
-        (0..LOG).rev().for_each(|i| layer(self.level, data, 1 << i, &self.factors));
+    /// Coefficients of 64 bits, [`POINTS`] of them, to values in `values`; `words` is left changed.
+    pub(crate) fn forward(&self, words: &mut [u64], values: &mut [u128]) {
+        to_products(self.level, words, LOG, 1);
+        values.iter_mut().zip(words).for_each(|(v, &mut w)| *v = u128::from(w));
+        (PART..LOG).rev().for_each(|i| layer(self.level, values, 1 << i, &self.factors));
+        // the lower layers stay within parts that fit the first cache
+        for (c, part) in values.chunks_exact_mut(1 << PART).enumerate() {
+            (0..PART).rev().for_each(|i| layer(self.level, part, 1 << i, &self.factors[c << (PART - 1 - i)..]));
+        }
     }
 
     /// Values to coefficients, in place.
-    pub(crate) fn backward(&self, data: &mut [u128]) {
-        (0..LOG).for_each(|i| unlayer(self.level, data, 1 << i, &self.factors));
-        from_products(data, LOG, 1);
+    pub(crate) fn backward(&self, values: &mut [u128]) {
+        for (c, part) in values.chunks_exact_mut(1 << PART).enumerate() {
+            (0..PART).for_each(|i| unlayer(self.level, part, 1 << i, &self.factors[c << (PART - 1 - i)..]));
+        }
+        (PART..LOG).for_each(|i| unlayer(self.level, values, 1 << i, &self.factors));
+        from_products(self.level, values, LOG, 1);
     }
 }
 
@@ -86,50 +97,46 @@ fn split(log: usize) -> usize {
 }
 
 /// From powers of x to products of s_i, over rows of `width` elements.
-fn to_products(data: &mut [u128], log: usize, width: usize) {
+fn to_products(level: Level, data: &mut [u64], log: usize, width: usize) {
     if log < 2 {
         return;
     }
     let i = split(log);
     for size in (i + 1..=log).rev() {
-        data.chunks_exact_mut(width << size).for_each(|block| expand(block, size, i, width));
+        data.chunks_exact_mut(width << size).for_each(|block| expand(level, block, size, i, width));
     }
-    to_products(data, log - i, width << i);
-    data.chunks_exact_mut(width << i).for_each(|row| to_products(row, i, width));
+    to_products(level, data, log - i, width << i);
+    data.chunks_exact_mut(width << i).for_each(|row| to_products(level, row, i, width));
 }
 
-fn from_products(data: &mut [u128], log: usize, width: usize) {
+fn from_products(level: Level, data: &mut [u128], log: usize, width: usize) {
     if log < 2 {
         return;
     }
     let i = split(log);
-    data.chunks_exact_mut(width << i).for_each(|row| from_products(row, i, width));
-    from_products(data, log - i, width << i);
+    data.chunks_exact_mut(width << i).for_each(|row| from_products(level, row, i, width));
+    from_products(level, data, log - i, width << i);
     for size in i + 1..=log {
-        data.chunks_exact_mut(width << size).for_each(|block| contract(block, size, i, width));
+        data.chunks_exact_mut(width << size).for_each(|block| contract(level, block, size, i, width));
     }
 }
 
 /// Divides by (x^(2^i) + x)^(2^(size - 1 - i)) = x^(2^(size-1)) + x^(2^(size-1-i)): the upper half
 /// becomes the quotient, the lower half the remainder.
-fn expand(block: &mut [u128], size: usize, i: usize, width: usize) {
+fn expand(level: Level, block: &mut [u64], size: usize, i: usize, width: usize) {
     let (half, small) = (width << (size - 1), width << (size - 1 - i));
     let (low, high) = block.split_at_mut(half);
     let (front, back) = high.split_at_mut(half - small);
-    add(&mut front[..small], back);
-    add(&mut low[small..], front);
+    add(level, &mut front[..small], back);
+    add(level, &mut low[small..], front);
 }
 
-fn contract(block: &mut [u128], size: usize, i: usize, width: usize) {
+fn contract(level: Level, block: &mut [u128], size: usize, i: usize, width: usize) {
     let (half, small) = (width << (size - 1), width << (size - 1 - i));
     let (low, high) = block.split_at_mut(half);
     let (front, back) = high.split_at_mut(half - small);
-    add(&mut low[small..], front);
-    add(&mut front[..small], back);
-}
-
-fn add(to: &mut [u128], from: &[u128]) {
-    to.iter_mut().zip(from).for_each(|(t, f)| *t ^= f);
+    add(level, &mut low[small..], front);
+    add(level, &mut front[..small], back);
 }
 
 #[cfg(test)]
@@ -143,22 +150,23 @@ mod tests {
     fn a_product_is_exact_modulo_the_vanishing_polynomial() {
         let transform = Transform::new(Level::best());
         let mut rng = Seeded::new(1);
-        let (mut a, mut b) = (vec![0_u128; POINTS], vec![0_u128; POINTS]);
+        let (mut a, mut b) = (vec![0_u64; POINTS], vec![0_u64; POINTS]);
         let mut wanted = vec![0_u128; POINTS];
         let places: Vec<usize> = [0, 1, 255, 256, 257, 4_096, 40_000, POINTS - 1].to_vec();
         for &i in &places {
-            a[i] = u128::from(rng.word());
-            b[POINTS / 2 - 1 - i / 3] = u128::from(rng.word());
+            a[i] = rng.word();
+            b[POINTS / 2 - 1 - i / 3] = rng.word();
         }
         for (i, &x) in a.iter().enumerate().filter(|(_, x)| **x != 0) {
             for (j, &y) in b.iter().enumerate().filter(|(_, y)| **y != 0) {
                 let place = if i + j < POINTS { i + j } else { i + j - POINTS + 1 };
-                wanted[place] ^= clmul(x as u64, y as u64);
+                wanted[place] ^= clmul(x, y);
             }
         }
-        transform.forward(&mut a);
-        transform.forward(&mut b);
-        let mut product: Vec<u128> = a.iter().zip(&b).map(|(&x, &y)| crate::field::mul(x, y)).collect();
+        let (mut left, mut right) = (vec![0; POINTS], vec![0; POINTS]);
+        transform.forward(&mut a, &mut left);
+        transform.forward(&mut b, &mut right);
+        let mut product: Vec<u128> = left.iter().zip(&right).map(|(&x, &y)| crate::field::mul(x, y)).collect();
         transform.backward(&mut product);
         assert!(product == wanted);
     }

@@ -126,10 +126,11 @@ impl LinkParams {
 
     /// A metropolitan link of 2 dB with good detectors.
     pub fn metro() -> Self {
-        let mut params = Self::default();
-        params.fibre = FibreParams { length_km: 8.0, db_per_km: 0.2, insertion_db: 0.4, misalignment: 0.01 };
-        params.detector = DetectorParams { efficiency: 0.25, dark_count: 1e-6, dead_slots: 1, after_pulse: 0.005 };
-        params
+        Self {
+            fibre: FibreParams { length_km: 8.0, db_per_km: 0.2, insertion_db: 0.4, misalignment: 0.01 },
+            detector: DetectorParams { efficiency: 0.25, dark_count: 1e-6, dead_slots: 1, after_pulse: 0.005 },
+            ..Self::default()
+        }
     }
 
     /// A lossy link of 25 dB: more pulses, quieter detectors.

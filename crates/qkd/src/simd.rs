@@ -56,6 +56,18 @@ impl Factor {
     }
 }
 
+/// Adds `from` to `to`, element by element, over the shorter of the two.
+#[inline]
+pub(crate) fn add<T: Copy + std::ops::BitXorAssign>(level: Level, to: &mut [T], from: &[T]) {
+    #[cfg(target_arch = "x86_64")]
+    if level == Level::Wide && to.len() >= 16 {
+        // SAFETY: `Level::all` gives this level only where the processor has the feature.
+        return unsafe { x86::wide_add(to, from) };
+    }
+    let _ = level;
+    to.iter_mut().zip(from).for_each(|(t, f)| *t ^= *f);
+}
+
 /// Unreduced sums of products: low + middle·x^64 + high·x^128.
 pub(crate) struct Sums {
     pub(crate) low: Vec<u128>,
@@ -98,28 +110,28 @@ fn for_blocks<const INVERSE: bool>(level: Level, data: &mut [u128], half: usize,
     }
 }
 
-/// Adds the products of `a` and `b`, element by element, to `sums`; all of one length.
-pub(crate) fn multiply_add(level: Level, sums: &mut Sums, a: &[u128], b: &[u128]) {
-    let len = a.len().min(b.len()).min(sums.low.len());
-    let (a, b) = (&a[..len], &b[..len]);
-    let (low, middle, high) = (&mut sums.low[..len], &mut sums.middle[..len], &mut sums.high[..len]);
+/// Adds the products of each pair, element by element, to `sums`. Every slice must be at least as
+/// long as `sums`.
+pub(crate) fn multiply_add(level: Level, sums: &mut Sums, pairs: &[(&[u128], &[u128])]) {
     match level {
-        Level::Portable => portable_multiply_add(low, middle, high, a, b),
+        Level::Portable => portable_multiply_add(sums, pairs, 0),
         #[cfg(target_arch = "x86_64")]
-        Level::Narrow => portable_multiply_add(low, middle, high, a, b),
-        // SAFETY: as above; the slices have one length.
+        Level::Narrow => portable_multiply_add(sums, pairs, 0),
+        // SAFETY: `Level::all` gives this level only where the processor has its features.
         #[cfg(target_arch = "x86_64")]
-        Level::Wide => unsafe { x86::wide_multiply_add(low, middle, high, a, b) },
+        Level::Wide => unsafe { x86::wide_multiply_add(sums, pairs) },
     }
 }
 
-fn portable_multiply_add(low: &mut [u128], middle: &mut [u128], high: &mut [u128], a: &[u128], b: &[u128]) {
+fn portable_multiply_add(sums: &mut Sums, pairs: &[(&[u128], &[u128])], from: usize) {
     use crate::clmul::clmul;
-    for i in 0..a.len() {
-        let (a0, a1, b0, b1) = (a[i] as u64, (a[i] >> 64) as u64, b[i] as u64, (b[i] >> 64) as u64);
-        low[i] ^= clmul(a0, b0);
-        middle[i] ^= clmul(a0, b1) ^ clmul(a1, b0);
-        high[i] ^= clmul(a1, b1);
+    for (a, b) in pairs {
+        for i in from..sums.low.len() {
+            let (a0, a1, b0, b1) = (a[i] as u64, (a[i] >> 64) as u64, b[i] as u64, (b[i] >> 64) as u64);
+            sums.low[i] ^= clmul(a0, b0);
+            sums.middle[i] ^= clmul(a0, b1) ^ clmul(a1, b0);
+            sums.high[i] ^= clmul(a1, b1);
+        }
     }
 }
 
@@ -149,9 +161,14 @@ fn portable_sliding_products(x: &[u64], s: &[u64], out: &mut [u128]) {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use std::arch::x86_64::*;
+    use std::arch::x86_64::{
+        __m128i, __m512i, _mm_clmulepi64_si128, _mm_cvtsi128_si64, _mm_extract_epi64, _mm_set_epi64x,
+        _mm_setzero_si128, _mm_slli_si128, _mm_xor_si128, _mm512_broadcast_i32x4, _mm512_clmulepi64_epi128,
+        _mm512_loadu_si512, _mm512_maskz_unpacklo_epi64, _mm512_set1_epi64, _mm512_setzero_si512, _mm512_storeu_si512,
+        _mm512_ternarylogic_epi64, _mm512_xor_si512,
+    };
 
-    use super::Factor;
+    use super::{Factor, Sums};
 
     #[inline]
     #[target_feature(enable = "sse2")]
@@ -191,6 +208,11 @@ mod x86 {
                 }
             }
         }
+    }
+
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn wide_add<T: Copy + std::ops::BitXorAssign>(to: &mut [T], from: &[T]) {
+        to.iter_mut().zip(from).for_each(|(t, f)| *t ^= *f);
     }
 
     #[inline]
@@ -272,26 +294,30 @@ mod x86 {
     }
 
     #[target_feature(enable = "vpclmulqdq,avx512f")]
-    pub(super) fn wide_multiply_add(low: &mut [u128], middle: &mut [u128], high: &mut [u128], a: &[u128], b: &[u128]) {
-        let whole = a.len() / 4 * 4;
-        let sums = low.chunks_exact_mut(4).zip(middle.chunks_exact_mut(4)).zip(high.chunks_exact_mut(4));
-        for (((low, middle), high), (a, b)) in sums.zip(a.chunks_exact(4).zip(b.chunks_exact(4))) {
-            // SAFETY: every chunk holds four 16-byte elements, 64 bytes; the accesses are unaligned ones.
+    pub(super) fn wide_multiply_add(sums: &mut Sums, pairs: &[(&[u128], &[u128])]) {
+        let whole = sums.low.len() / 4 * 4;
+        for at in (0..whole).step_by(4) {
+            let (l, m, h) = (&mut sums.low[at..at + 4], &mut sums.middle[at..at + 4], &mut sums.high[at..at + 4]);
+            // SAFETY: each slice holds four 16-byte elements, 64 bytes; the accesses are unaligned ones.
             unsafe {
-                let (a, b) = (_mm512_loadu_si512(a.as_ptr().cast()), _mm512_loadu_si512(b.as_ptr().cast()));
-                let load = |x: &[u128]| _mm512_loadu_si512(x.as_ptr().cast());
-                let (l, m, h) = (load(low), load(middle), load(high));
-                let l = _mm512_xor_si512(l, _mm512_clmulepi64_epi128::<0x00>(a, b));
-                let cross = (_mm512_clmulepi64_epi128::<0x01>(a, b), _mm512_clmulepi64_epi128::<0x10>(a, b));
-                let m = _mm512_ternarylogic_epi64::<0x96>(m, cross.0, cross.1);
-                let h = _mm512_xor_si512(h, _mm512_clmulepi64_epi128::<0x11>(a, b));
-                _mm512_storeu_si512(low.as_mut_ptr().cast(), l);
-                _mm512_storeu_si512(middle.as_mut_ptr().cast(), m);
-                _mm512_storeu_si512(high.as_mut_ptr().cast(), h);
+                let mut low = _mm512_loadu_si512(l.as_ptr().cast());
+                let mut middle = _mm512_loadu_si512(m.as_ptr().cast());
+                let mut high = _mm512_loadu_si512(h.as_ptr().cast());
+                for (a, b) in pairs {
+                    let a = _mm512_loadu_si512(a[at..at + 4].as_ptr().cast());
+                    let b = _mm512_loadu_si512(b[at..at + 4].as_ptr().cast());
+                    let one = _mm512_clmulepi64_epi128::<0x01>(a, b);
+                    let other = _mm512_clmulepi64_epi128::<0x10>(a, b);
+                    low = _mm512_xor_si512(low, _mm512_clmulepi64_epi128::<0x00>(a, b));
+                    middle = _mm512_ternarylogic_epi64::<0x96>(middle, one, other);
+                    high = _mm512_xor_si512(high, _mm512_clmulepi64_epi128::<0x11>(a, b));
+                }
+                _mm512_storeu_si512(l.as_mut_ptr().cast(), low);
+                _mm512_storeu_si512(m.as_mut_ptr().cast(), middle);
+                _mm512_storeu_si512(h.as_mut_ptr().cast(), high);
             }
         }
-        let (low, middle, high) = (&mut low[whole..], &mut middle[whole..], &mut high[whole..]);
-        super::portable_multiply_add(low, middle, high, &a[whole..], &b[whole..]);
+        super::portable_multiply_add(sums, pairs, whole);
     }
 }
 
@@ -332,10 +358,10 @@ mod tests {
             let (a, b, start) = (random(&mut rng, len), random(&mut rng, len), random(&mut rng, len));
             let fresh = || Sums { low: start.clone(), middle: start.clone(), high: start.clone() };
             let mut wanted = fresh();
-            multiply_add(Level::Portable, &mut wanted, &a, &b);
+            multiply_add(Level::Portable, &mut wanted, &[(&a, &b), (&b, &start)]);
             for level in Level::all() {
                 let mut found = fresh();
-                multiply_add(level, &mut found, &a, &b);
+                multiply_add(level, &mut found, &[(&a, &b), (&b, &start)]);
                 assert_eq!((&found.low, &found.middle, &found.high), (&wanted.low, &wanted.middle, &wanted.high));
             }
         }

@@ -63,8 +63,12 @@ fn by_words(seed: &Bits, input: &Bits, output: usize, level: Level) -> Bits {
 /// Words of input in one block of the transform: half its points.
 const BLOCK: usize = POINTS / 2;
 
+/// Distance between transforms in memory: not a power of two, so that the same tile of all of them
+/// fits the second cache.
+const STRIDE: usize = POINTS + TILE + 4;
+
 /// Elements multiplied before moving on to the next pair of blocks.
-const TILE: usize = 256;
+const TILE: usize = 128;
 
 /// The hash is bits n-1 … n+m-2 of the product of the polynomials seed and input. Words are the
 /// coefficients; the input is cut into blocks of [`BLOCK`] words, and block i of the product is
@@ -75,33 +79,34 @@ fn by_transform(seed: &Bits, input: &Bits, output: usize, transform: &Transform)
     let (first, last) = wanted_words(input.len(), output);
     let rows = (last - first + 1).div_ceil(BLOCK);
     let columns = x.len().div_ceil(BLOCK);
-    let inputs: Vec<Zeroizing<Vec<u128>>> = x
-        .chunks(BLOCK)
-        .map(|words| {
-            let mut block = Zeroizing::new(vec![0; POINTS]);
-            block.iter_mut().zip(words).for_each(|(b, &w)| *b = u128::from(w));
-            transform.forward(&mut block);
-            block
-        })
-        .collect();
-    let windows: Vec<Vec<u128>> = (0..rows + columns - 1)
-        .map(|d| {
-            let word = |u: usize| (first + d * BLOCK + u).checked_sub(columns * BLOCK).and_then(|i| seed.get(i));
-            let mut window: Vec<u128> = (0..POINTS).map(|u| u128::from(word(u).copied().unwrap_or(0))).collect();
-            transform.forward(&mut window);
-            window
-        })
-        .collect();
+    let mut words = Zeroizing::new(vec![0_u64; POINTS]);
+    let mut load = |from: &[u64], skip: usize, values: &mut [u128]| {
+        words.fill(0);
+        words[skip..].iter_mut().zip(from).for_each(|(w, &f)| *w = f);
+        transform.forward(&mut words, &mut values[..POINTS]);
+    };
+    let mut inputs = Zeroizing::new(vec![0_u128; columns * STRIDE]);
+    inputs.chunks_mut(STRIDE).zip(x.chunks(BLOCK)).for_each(|(values, block)| load(block, 0, values));
+    let mut windows = vec![0_u128; (rows + columns - 1) * STRIDE];
+    for (d, values) in windows.chunks_mut(STRIDE).enumerate() {
+        // the window starts (columns - d) blocks before coefficient `first` of the seed
+        let (start, before) = (first + d * BLOCK, columns * BLOCK);
+        let from = seed.get(start.saturating_sub(before)..).unwrap_or_default();
+        load(from, before.saturating_sub(start).min(POINTS), values);
+    }
     let mut product = Zeroizing::new(vec![0_u128; rows * BLOCK]);
     for (i, part) in product.chunks_mut(BLOCK).enumerate() {
         let mut values = Zeroizing::new(vec![0; POINTS]);
         for (t, values) in values.chunks_mut(TILE).enumerate() {
             let range = t * TILE..(t + 1) * TILE;
             let mut sums = Sums { low: vec![0; TILE], middle: vec![0; TILE], high: vec![0; TILE] };
-            for (j, input) in inputs.iter().enumerate() {
-                let window = &windows[i + columns - 1 - j];
-                multiply_add(transform.level(), &mut sums, &input[range.clone()], &window[range.clone()]);
-            }
+            let pairs: Vec<_> = inputs
+                .chunks(STRIDE)
+                .enumerate()
+                .map(|(j, input)| (&input[range.clone()], &windows[(i + columns - 1 - j) * STRIDE..][range.clone()]))
+                .collect();
+            // in groups small enough for the first cache
+            pairs.chunks(8).for_each(|group| multiply_add(transform.level(), &mut sums, group));
             for (k, value) in values.iter_mut().enumerate() {
                 *value = reduce(sums.low[k] ^ sums.middle[k] << 64, sums.high[k] ^ sums.middle[k] >> 64);
             }

@@ -60,11 +60,9 @@ fn a_tap_is_seen_as_physics_says() {
     }
 }
 
-/// Lost, repeated, corrupted, cut and replayed messages: equal keys or a clean abort.
-#[test]
-fn faults_end_in_equal_keys_or_a_clean_abort() {
+fn faulty_runs(seeds: std::ops::Range<u64>) -> (u32, u32) {
     let (mut done, mut given_up) = (0, 0);
-    for seed in 0..300 {
+    for seed in seeds {
         let mut bench = Bench::new(small(), seed * 10);
         let mut rng = Seeded::new(seed);
         let (alice, bob) = bench.block(seed, |_| match rng.below(250) {
@@ -78,8 +76,32 @@ fn faults_end_in_equal_keys_or_a_clean_abort() {
         keys_never_differ(&alice, &bob);
         if alice.is_ok() { done += 1 } else { given_up += 1 }
     }
+    (done, given_up)
+}
+
+/// Lost, repeated, corrupted, cut and replayed messages: equal keys or a clean abort.
+#[test]
+fn faults_end_in_equal_keys_or_a_clean_abort() {
+    let (done, given_up) = faulty_runs(0..300);
+    assert!(done > 30 && given_up > 30, "{done} {given_up}");
+}
+
+/// The same, 10,000 times.
+#[test]
+#[ignore = "takes a minute: cargo test -p qkd --lib -- --ignored"]
+fn ten_thousand_faulty_runs_end_in_equal_keys_or_a_clean_abort() {
+    let (done, given_up) = faulty_runs(1_000..11_000);
     println!("{done} keys, {given_up} aborts");
-    assert!(done > 30 && given_up > 30);
+    assert!(done > 1_000 && given_up > 1_000);
+}
+
+/// An honest default link never raises the 11 % line by chance: with k test bits at 1 % the chance
+/// of a block at 11 % is below 10^-100, and no block of many comes near.
+#[test]
+fn an_honest_link_raises_no_alarm() {
+    let mut bench = Bench::new(LinkParams::default(), 77);
+    let worst = (0..20).map(|block| bench.block(block, honest).0.unwrap().stats.qber_ppm).max();
+    assert!(worst < Some(30_000), "{worst:?}");
 }
 
 /// Every message in turn, with one flipped bit: no key at the end that was lied to.
