@@ -99,8 +99,8 @@ impl<'p, R: Read, V: NoteVerifier> Audit<'p, R, V> {
             Err(error) if error.problem == chain::Problem::BrokenLink => return Err(self.blame(bytes).into()),
             Err(error) => return Err(error.into()),
         };
-        let (size, root) = (self.chain.size(), self.chain.root());
-        if self.pins.seen().iter().any(|seen| seen.size == size && seen.root != root) {
+        let size = self.chain.size();
+        if self.pins.seen().iter().any(|seen| seen.size == size && seen.root != self.chain.root()) {
             return Err(tampered(Part::Entry(size - 1), Problem::NotAsSeen));
         }
         Ok(entry)

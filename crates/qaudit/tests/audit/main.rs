@@ -1,0 +1,10 @@
+//! Audits of a real boundary's log: real keys, real signatures, the real kernel.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod boundary;
+mod cli;
+mod replay;
+mod schema;
+mod show;
+mod verify;
