@@ -59,8 +59,8 @@ impl PolicySet {
         self.obligations.keys().map(String::as_str)
     }
 
-    /// Whether `request` has the shape the schema wants. Requests of this crate always have; where
-    /// one had not, Cedar's validation would not speak for its decision.
+    /// Whether `request` fits the schema, attributes of its entities included. One that does not is
+    /// denied.
     pub fn conforms(&self, request: &Request) -> Result<(), PolicyError> {
         request.conforms(&self.names)
     }
@@ -119,7 +119,8 @@ pub enum Decision {
     /// Not allowed.
     Deny {
         /// Names of the forbidding policies and `error:` with the name of each that failed, sorted;
-        /// empty where no policy speaks for the request.
+        /// empty where no policy speaks for the request; `error` alone where the schema has no such
+        /// request.
         reasons: Vec<String>,
     },
 }

@@ -350,6 +350,8 @@ fn operator_entity(
 }
 
 impl Request {
+    /// The request in Cedar's form; an error where the schema has no such action for such an actor,
+    /// resource and facts, since validation said nothing about it then.
     pub(super) fn lower(&self, names: &Names) -> Result<Lowered, LowerError> {
         self.lower_with(names, None)
     }
@@ -359,7 +361,9 @@ impl Request {
         lowered.map(|_| ()).map_err(|error| PolicyError::BadRequest(error.0))
     }
 
-    fn lower_with(&self, names: &Names, schema: Option<&cedar::Schema>) -> Result<Lowered, LowerError> {
+    /// `entities` is the schema to check attributes against. They are made by the functions here alone,
+    /// so that tests check them and decisions need not.
+    fn lower_with(&self, names: &Names, entities: Option<&cedar::Schema>) -> Result<Lowered, LowerError> {
         let own = match &self.actor {
             Actor::Operator { id, .. } => names.uid("Operator", id.as_str())?,
             Actor::Engine => names.uid("Engine", "engine")?,
@@ -368,8 +372,9 @@ impl Request {
         let action = names.uid("Action", self.action.as_str())?;
         let resource = names.uid(self.resource.kind(), &self.resource.id())?;
         let context = cedar::Context::from_pairs(self.context(names)?).map_err(LowerError::new)?;
-        let request = cedar::Request::new(own, action, resource, context, schema).map_err(LowerError::new)?;
-        let entities = cedar::Entities::from_entities(self.entities(names)?, schema).map_err(LowerError::new)?;
+        let request =
+            cedar::Request::new(own, action, resource, context, Some(&names.schema)).map_err(LowerError::new)?;
+        let entities = cedar::Entities::from_entities(self.entities(names)?, entities).map_err(LowerError::new)?;
         Ok(Lowered { request, entities })
     }
 

@@ -1,0 +1,94 @@
+//! Assisted mode: the engine classifies and recommends; people decide (SM-09).
+
+use kernel::record::{Principal, Record, Refusal, Response};
+use kernel::response_digest;
+use types::mesh::{NodeState, Severity};
+use types::{Hash, Millis, RequestId};
+
+use crate::{World, compromised, is_carried_out, name, refusal};
+
+fn isolate() -> Response {
+    Response::IsolateNode(name("n2"))
+}
+
+fn held_responses(records: &[Record]) -> Vec<(RequestId, Hash, Response)> {
+    let held = records.iter().filter_map(|record| match record {
+        Record::Held { by: Principal::Engine, request, digest, response: Some((incident, response)), .. } => {
+            assert_eq!(*digest, response_digest(*incident, response));
+            Some((*request, *digest, response.clone()))
+        }
+        _ => None,
+    });
+    held.collect()
+}
+
+fn assisted() -> (World, Vec<(RequestId, Hash, Response)>) {
+    let mut world = World::new();
+    world.set_assisted();
+    let records = world.ask("op3", compromised("n2"));
+    assert!(records.iter().any(|r| matches!(r, Record::IncidentOpened { severity: Severity::Critical, .. })));
+    assert!(!is_carried_out(&records), "classified, recommended, not carried out: {records:?}");
+    let held = held_responses(&records);
+    (world, held)
+}
+
+fn state_of_n2(world: &World) -> NodeState {
+    world.state.node(&name("n2")).unwrap().state
+}
+
+/// SM-09: held until approved; then carried out at once, on a fresh decision.
+#[test]
+fn a_response_is_held_until_a_person_approves() {
+    let (mut world, held) = assisted();
+    let responses: Vec<_> = held.iter().map(|(_, _, response)| response.clone()).collect();
+    assert_eq!(responses, [isolate(), Response::RotateKeys]);
+    assert_eq!(state_of_n2(&world), NodeState::Offline);
+    let (request, digest, _) = held[0].clone();
+    let records = world.approve("op1", (request, digest));
+    assert!(records.contains(&Record::HeldDone { request }));
+    assert!(records.iter().any(|r| matches!(r, Record::Responded { response: Response::IsolateNode(_), .. })));
+    assert_eq!(state_of_n2(&world), NodeState::Isolated);
+    assert_eq!(refusal(&world.approve("op2", (request, digest))), Some(Refusal::NoSuchRequest));
+}
+
+#[test]
+fn a_denied_response_is_not_carried_out() {
+    let (mut world, held) = assisted();
+    let (request, digest, _) = held[0].clone();
+    let records = world.deny("op2", (request, digest));
+    assert!(records.contains(&Record::HeldEnded { request, by: Some(name("op2")) }) && !is_carried_out(&records));
+    assert_eq!(refusal(&world.approve("op1", (request, digest))), Some(Refusal::NoSuchRequest));
+    assert_eq!(state_of_n2(&world), NodeState::Offline);
+}
+
+#[test]
+fn a_held_response_is_approved_by_the_group_for_the_digest_in_time() {
+    let (mut world, held) = assisted();
+    let (request, digest, _) = held[0].clone();
+    assert!(!is_carried_out(&world.approve("op3", (request, digest))), "not on duty");
+    assert_eq!(refusal(&world.approve("op1", (request, held[1].1))), Some(Refusal::DigestMismatch));
+    world.wait(Millis::from_hours(1));
+    assert_eq!(refusal(&world.approve("op1", (request, digest))), Some(Refusal::NoSuchRequest));
+    assert!(world.tick().contains(&Record::HeldEnded { request, by: None }));
+    assert_eq!(state_of_n2(&world), NodeState::Offline);
+}
+
+/// The engine recommends once: the same signal again does not hold a second request.
+#[test]
+fn a_held_response_is_held_once() {
+    let (mut world, held) = assisted();
+    world.wait(Millis::from_secs(11));
+    let records = world.ask("op1", compromised("n2"));
+    assert_eq!(held_responses(&records), []);
+    assert_eq!(world.state.access().held().len(), held.len());
+}
+
+/// SM-08e: without a permit the engine does nothing and says so.
+#[test]
+fn a_response_policy_does_not_allow_is_withheld() {
+    let mut world =
+        World::under("@id(\"signals\") permit (principal is Operator, action == Action::\"signal\", resource);");
+    let records = world.ask("op3", compromised("n2"));
+    assert!(!is_carried_out(&records));
+    assert!(records.iter().any(|r| matches!(r, Record::ResponseWithheld { response: Response::IsolateNode(_), .. })));
+}
