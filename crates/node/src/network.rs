@@ -13,13 +13,13 @@ use crate::pairs::Pairs;
 /// never forgets a revocation.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
-pub struct Membership {
+pub(crate) struct Membership {
     /// The revocation epoch; it never falls.
     #[n(0)]
-    pub epoch: u64,
+    pub(crate) epoch: u64,
     /// Admitted nodes that are not isolated.
     #[n(1)]
-    pub peers: Vec<NodeId>,
+    pub(crate) peers: Vec<NodeId>,
 }
 
 /// What a message about membership changed.
