@@ -1,5 +1,7 @@
 //! Decisions per second: the indexed set beside Cedar's own scan of the same set, in the same run.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // printing is what a bench is for
+
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::time::{Duration, Instant};

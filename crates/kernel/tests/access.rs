@@ -1,5 +1,7 @@
 //! Requests of operators through the whole kernel: freshness, grants, approvals, denials.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test ends where something is wrong
+
 use kernel::access::command_digest;
 use kernel::event::{Command, Event, Genesis, NodeSpec, OperatorSpec, Request, Settings, SignedRequest};
 use kernel::policy::DEFAULT_POLICY;

@@ -69,7 +69,7 @@ pub(super) fn parse(text: &str) -> Result<PolicySet, PolicyError> {
     }
     let (schema, _warnings) =
         cedar::Schema::from_cedarschema_str(SCHEMA).map_err(|error| PolicyError::Schema(error.to_string()))?;
-    let names = Names::new(schema.clone()).map_err(|error| PolicyError::Schema(error.to_string()))?;
+    let names = Names::new(schema.clone())?;
 
     let mut whole = cedar::PolicySet::new();
     let mut index = Index::default();
@@ -147,7 +147,7 @@ fn obligations_of(id: &str, policy: &cedar::Policy) -> Result<Obligations, Polic
             }
         }
     }
-    if (found.approvals > 0) != !found.approvers.is_empty() {
+    if (found.approvals > 0) == found.approvers.is_empty() {
         return Err(bad("approvals", "and `@approvers` go together: say how many and of which group"));
     }
     found.grant |= found.approvals > 0;

@@ -290,8 +290,12 @@ impl LowerError {
 }
 
 impl Names {
-    pub(super) fn new(schema: cedar::Schema) -> Result<Self, cedar::ParseErrors> {
-        let types = TYPES.iter().map(|name| Ok((*name, name.parse()?))).collect::<Result<_, cedar::ParseErrors>>()?;
+    pub(super) fn new(schema: cedar::Schema) -> Result<Self, PolicyError> {
+        let mut types = std::collections::BTreeMap::new();
+        for name in TYPES {
+            let parsed = name.parse().map_err(|error: cedar::ParseErrors| PolicyError::Schema(error.to_string()))?;
+            types.insert(*name, parsed);
+        }
         Ok(Self { schema, types })
     }
 
