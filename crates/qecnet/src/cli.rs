@@ -1,0 +1,348 @@
+//! The command line: names and arguments. Scripts rely on them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use types::mesh::{Function, KeyType, SignalKind};
+use types::{ForwardId, IncidentId, KeyId, Millis, NodeId, OperatorId, RequestId};
+
+/// A quantum-safe key mesh whose every change is decided by policy and recorded as evidence.
+#[derive(Debug, Parser)]
+#[command(name = "qecnet", version, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Arguments every command takes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Global {
+    /// Folder of the deployment.
+    #[arg(long, global = true, default_value = "./qecnet-data", env = "QECNET_DIR")]
+    pub(crate) dir: PathBuf,
+    /// Operator to act as.
+    #[arg(long = "as", global = true, default_value = "op1", value_name = "OPERATOR")]
+    pub(crate) operator: OperatorId,
+    /// Print JSON for programs.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start a whole mesh on this machine: hub, nodes, simulated fibres, console.
+    Up(Up),
+    /// Make the identity and configuration of one part.
+    Init(Init),
+    /// Run the hub alone.
+    Hub(Part),
+    /// Run one node alone.
+    Node(Part),
+    /// Run one simulated fibre alone, or tap one as an eavesdropper would.
+    #[command(subcommand)]
+    Fibre(Fibre),
+    /// Show the state of the mesh.
+    Status,
+    /// Nodes of the mesh.
+    #[command(subcommand)]
+    Nodes(Nodes),
+    /// Keys and their life.
+    #[command(subcommand)]
+    Keys(Keys),
+    /// Quantum links.
+    #[command(subcommand)]
+    Links(Links),
+    /// Incidents and their review.
+    #[command(subcommand)]
+    Incidents(Incidents),
+    /// Report something noticed about a node.
+    Signal(Signal),
+    /// Hold autonomous responses for approval, or stop holding them.
+    Assist(Assist),
+    /// Requests that wait for approval.
+    #[command(subcommand)]
+    Approvals(Approvals),
+    /// Forwards of TCP streams between nodes.
+    #[command(subcommand)]
+    Forward(ForwardCommand),
+    /// The evidence log, for an auditor.
+    #[command(subcommand)]
+    Audit(Audit),
+    /// Print a new one-time sign-in link for the console.
+    Console,
+    /// Check the deployment and say what to do about what is wrong.
+    Doctor,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Up {
+    /// How many nodes.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(2..=64))]
+    pub(crate) nodes: u16,
+    /// Address of the operators' API and console.
+    #[arg(long, default_value = "127.0.0.1:8443")]
+    pub(crate) listen: SocketAddr,
+    /// Life of a pair's session key.
+    #[arg(long, default_value = "300s")]
+    pub(crate) refresh: Millis,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    #[command(subcommand)]
+    pub(crate) part: InitPart,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum InitPart {
+    /// The hub of a new boundary.
+    Hub {
+        /// Name of the boundary.
+        #[arg(long, default_value = "qecnet")]
+        boundary: types::BoundaryId,
+        /// Address of the operators' API and console.
+        #[arg(long, default_value = "127.0.0.1:8443")]
+        listen: SocketAddr,
+        /// Address nodes connect to.
+        #[arg(long, default_value = "127.0.0.1:8444")]
+        mesh_listen: SocketAddr,
+        /// Life of a pair's session key.
+        #[arg(long, default_value = "300s")]
+        refresh: Millis,
+    },
+    /// A node.
+    Node {
+        /// Its name.
+        #[arg(long)]
+        id: NodeId,
+        /// What it is for.
+        #[arg(long)]
+        function: Function,
+        /// Address other nodes connect to.
+        #[arg(long)]
+        listen: SocketAddr,
+        /// Name of the boundary.
+        #[arg(long, default_value = "qecnet")]
+        boundary: types::BoundaryId,
+        /// Address of the hub for nodes.
+        #[arg(long, default_value = "127.0.0.1:8444")]
+        hub: SocketAddr,
+        /// Other ends of its quantum links; `hub` is the hub.
+        #[arg(long = "link")]
+        links: Vec<NodeId>,
+    },
+    /// An operator.
+    Operator {
+        /// The name.
+        #[arg(long)]
+        id: OperatorId,
+        /// Groups the operator is in.
+        #[arg(long = "group", default_values = ["operators", "duty"])]
+        groups: Vec<String>,
+    },
+    /// The trust files of every part in the folder, from the cards in `cards/`.
+    Trust {
+        /// Name of the boundary.
+        #[arg(long, default_value = "qecnet")]
+        boundary: types::BoundaryId,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Part {
+    #[command(subcommand)]
+    pub(crate) run: RunPart,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RunPart {
+    /// Run until stopped.
+    Run(Run),
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Run {
+    /// Its configuration file.
+    #[arg(long)]
+    pub(crate) config: PathBuf,
+    /// Stop when standard input ends, as under a supervisor.
+    #[arg(long, hide = true)]
+    pub(crate) supervised: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Fibre {
+    /// Run until stopped.
+    Run(Run),
+    /// Intercept and resend a fraction of the pulses; asks nobody's permission.
+    Tap {
+        /// One end.
+        a: NodeId,
+        /// The other end.
+        b: NodeId,
+        /// Fraction of the pulses, 0 to 1.
+        #[arg(long)]
+        fraction: f64,
+    },
+    /// Stop intercepting.
+    Untap {
+        /// One end.
+        a: NodeId,
+        /// The other end.
+        b: NodeId,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Nodes {
+    /// Every node.
+    List,
+    /// One node.
+    Show {
+        /// Its name.
+        node: NodeId,
+    },
+    /// Admit a node, from the card `init node` made. Needs a grant.
+    Admit {
+        /// The card.
+        card: PathBuf,
+    },
+    /// Bring an isolated node back. Needs a second person.
+    Restore {
+        /// Its name.
+        node: NodeId,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Keys {
+    /// Every key that is not destroyed.
+    List,
+    /// One key.
+    Show {
+        /// Its number.
+        key: KeyId,
+    },
+    /// Rotate keys now.
+    Rotate {
+        /// Only keys of this type.
+        #[arg(long = "type")]
+        key_type: Option<KeyType>,
+        /// Revoke first, and re-key from what is pre-staged. Needs a grant.
+        #[arg(long)]
+        emergency: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Links {
+    /// Every quantum link.
+    List,
+    /// One quantum link.
+    Show {
+        /// One end.
+        a: NodeId,
+        /// The other end.
+        b: NodeId,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Incidents {
+    /// Every incident.
+    List,
+    /// One incident with its steps.
+    Show {
+        /// Its number.
+        incident: IncidentId,
+    },
+    /// Sign off the review of an incident.
+    Review {
+        /// Its number.
+        incident: IncidentId,
+        /// The finding.
+        #[arg(long)]
+        note: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Signal {
+    /// The node it is about.
+    #[arg(long)]
+    pub(crate) node: NodeId,
+    /// What was noticed.
+    #[arg(long)]
+    pub(crate) kind: SignalKind,
+    /// How sure, 0 to 1.
+    #[arg(long, default_value_t = 0.99999)]
+    pub(crate) confidence: f64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Assist {
+    /// on or off.
+    #[arg(value_parser = ["on", "off"])]
+    pub(crate) mode: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Approvals {
+    /// Every request that waits.
+    List,
+    /// Approve one.
+    Approve {
+        /// Its number.
+        request: RequestId,
+    },
+    /// Deny one.
+    Deny {
+        /// Its number.
+        request: RequestId,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ForwardCommand {
+    /// Add a forward.
+    Add {
+        /// The node that listens.
+        #[arg(long)]
+        node: NodeId,
+        /// The address it listens on.
+        #[arg(long)]
+        listen: SocketAddr,
+        /// The node that connects onward.
+        #[arg(long)]
+        to: NodeId,
+        /// The address that node connects to.
+        #[arg(long)]
+        connect: SocketAddr,
+    },
+    /// Every forward.
+    List,
+    /// Remove a forward.
+    Remove {
+        /// Its number.
+        id: ForwardId,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    /// Write the whole log as one file.
+    Export {
+        /// The file to write.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Write the keys an auditor pins.
+    Pins {
+        /// The file to write.
+        #[arg(long)]
+        out: PathBuf,
+    },
+}

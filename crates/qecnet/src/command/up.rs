@@ -1,0 +1,178 @@
+//! `qecnet up`: a whole mesh on this machine, every part a process of its own.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use api::view::{StatusView, Topic, View};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, sleep_until};
+use types::mesh::{KeyState, KeyType, NodeState};
+
+use crate::cli::Up;
+use crate::command::console;
+use crate::context::{Context, unexpected};
+use crate::exit::{Exit, Fault, OrExit};
+use crate::output;
+use crate::render;
+use crate::supervise::{Happening, Supervisor};
+
+/// Between two looks at a mesh that is coming up, and at one that is up. Every look is a signed
+/// request and an entry of the log.
+const LOOK_SOON: Duration = Duration::from_secs(1);
+const LOOK_LATER: Duration = Duration::from_secs(10);
+
+pub(crate) async fn run(context: &Context, up: &Up) -> Result<Exit, Fault> {
+    let fresh = context.deployment.prepare(up)?;
+    let program = std::env::current_exe().or_exit(Exit::Failed, "cannot find this program")?;
+    let mut live = Live::new(context.global.json);
+    live.say(&if fresh {
+        format!("made a new deployment in {}", context.deployment.dir().display())
+    } else {
+        format!("resuming the deployment in {}", context.deployment.dir().display())
+    })?;
+    let mut supervisor = Supervisor::start(&program, context.deployment.parts()?);
+    let mut interrupt = signal(SignalKind::interrupt()).or_exit(Exit::Failed, "cannot wait for Ctrl-C")?;
+    let mut terminate = signal(SignalKind::terminate()).or_exit(Exit::Failed, "cannot wait for a stop")?;
+    let mut next_look = Instant::now() + LOOK_SOON;
+    loop {
+        tokio::select! {
+            happening = supervisor.next() => match happening {
+                Some(happening) => live.happened(&happening)?,
+                None => break,
+            },
+            () = sleep_until(next_look) => {
+                live.look(context).await?;
+                next_look = Instant::now() + if live.settled { LOOK_LATER } else { LOOK_SOON };
+            }
+            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break,
+        }
+    }
+    live.say("stopping")?;
+    supervisor.stop().await;
+    live.say("stopped; start again with the same --dir to resume")?;
+    Ok(Exit::Ok)
+}
+
+/// What is on the screen: on a terminal a block that is drawn anew, elsewhere a line a change.
+struct Live {
+    json: bool,
+    terminal: bool,
+    drawn_lines: usize,
+    pids: BTreeMap<String, u32>,
+    signed_in: bool,
+    settled: bool,
+    last_line: String,
+}
+
+impl Live {
+    fn new(json: bool) -> Self {
+        Self {
+            json,
+            terminal: std::io::stdout().is_terminal() && !json,
+            drawn_lines: 0,
+            pids: BTreeMap::new(),
+            signed_in: false,
+            settled: false,
+            last_line: String::new(),
+        }
+    }
+
+    fn say(&mut self, line: &str) -> std::io::Result<()> {
+        if self.json {
+            return output::json(&serde_json::json!({ "say": line }));
+        }
+        self.erase()?;
+        output::text(&format!("{line}\n"))
+    }
+
+    fn happened(&mut self, happening: &Happening) -> Result<(), Fault> {
+        match happening {
+            Happening::Started { name, pid } => {
+                self.pids.insert(name.clone(), *pid);
+                if self.json {
+                    output::json(&serde_json::json!({ "started": name, "pid": pid }))?;
+                } else if !self.terminal {
+                    self.say(&format!("started {name} (process {pid})"))?;
+                }
+            }
+            Happening::Died { name, status } => {
+                self.settled = false;
+                self.say(&format!("{name} ended ({status}); starting it again. Its log says why."))?;
+            }
+            Happening::CannotStart { name, error } => {
+                self.say(&format!("{name} cannot start: {error:#}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows how the mesh stands, once the hub answers.
+    async fn look(&mut self, context: &Context) -> Result<(), Fault> {
+        let status = match context.read(Topic::Status).await {
+            Ok(View::Status(status)) => status,
+            Ok(_) => return Err(unexpected()),
+            Err(_) => return self.draw("waiting for the hub …\n").map_err(Fault::from),
+        };
+        if !self.signed_in {
+            let link = console::sign_in_link(context).await?;
+            self.say(&format!("console  {link}   (works once; `qecnet console` makes another)"))?;
+            self.signed_in = true;
+        }
+        self.settled = is_settled(&status);
+        if self.json {
+            output::json(&status)?;
+        } else if self.terminal {
+            self.draw(&format!("{}\nCtrl-C stops everything.\n", render::status(&status)))?;
+        } else {
+            let line = summary(&status);
+            if line != self.last_line {
+                self.say(&line)?;
+                self.last_line = line;
+            }
+        }
+        Ok(())
+    }
+
+    fn draw(&mut self, block: &str) -> std::io::Result<()> {
+        if !self.terminal {
+            return Ok(());
+        }
+        self.erase()?;
+        self.drawn_lines = block.lines().count();
+        output::text(block)
+    }
+
+    fn erase(&mut self) -> std::io::Result<()> {
+        if self.drawn_lines > 0 {
+            // Cursor up, then erase to the end of the screen (ECMA-48 CUU and ED).
+            let mut out = std::io::stdout().lock();
+            write!(out, "\x1b[{}A\x1b[0J", self.drawn_lines)?;
+            self.drawn_lines = 0;
+        }
+        Ok(())
+    }
+}
+
+/// Every node online and every link measured.
+fn is_settled(status: &StatusView) -> bool {
+    status.nodes.iter().all(|node| node.state == NodeState::Online)
+        && status.links.iter().all(|link| link.qber.is_some())
+}
+
+fn summary(status: &StatusView) -> String {
+    let online = status.nodes.iter().filter(|node| node.state == NodeState::Online).count();
+    let measured = status.links.iter().filter(|link| link.qber.is_some()).count();
+    let count = |state| status.keys.by_state.get(&state).copied().unwrap_or(0);
+    format!(
+        "{online}/{} nodes online, {measured}/{} links measured, {} keys active, {} in reserve or under way, \
+         {} pair keys, {} open incidents",
+        status.nodes.len(),
+        status.links.len(),
+        count(KeyState::Active) + count(KeyState::Rotating),
+        count(KeyState::Distributed) + count(KeyState::Generated),
+        status.keys.by_type.get(&KeyType::MeshSession).copied().unwrap_or(0),
+        status.incidents.open
+    )
+}

@@ -1,0 +1,248 @@
+//! Views as people read them.
+
+use api::view::{ApprovalView, ForwardView, IncidentView, KeyView, LinkBrief, LinkView, NodeView, StatusView};
+use kernel::record::{Principal, Response};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use types::Timestamp;
+use types::mesh::KeyState;
+
+use crate::table::table;
+
+/// Sparkline steps, lowest first.
+const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+pub(crate) fn status(view: &StatusView) -> String {
+    let mut out = format!(
+        "boundary {}   log {} entries, root {:.16}…\n",
+        view.boundary,
+        view.log.size,
+        view.log.root.to_string()
+    );
+    let counts: Vec<String> = view.keys.by_state.iter().map(|(state, n)| format!("{state} {n}")).collect();
+    out.push_str(&format!("keys     {}\n", counts.join("   ")));
+    out.push_str(&format!(
+        "open incidents {}   assisted mode {}\n\n",
+        view.incidents.open,
+        if view.assisted { "on" } else { "off" }
+    ));
+    let nodes: Vec<[String; 3]> = view
+        .nodes
+        .iter()
+        .map(|node| [node.id.to_string(), node.function.to_string(), node.state.to_string()])
+        .collect();
+    out.push_str(&table(["NODE", "FUNCTION", "STATE"], &nodes));
+    out.push('\n');
+    let links: Vec<[String; 6]> = view.links.iter().map(link_row).collect();
+    out.push_str(&table(["LINK", "QBER", "BOUND", "SECRET", "POOL", "DELIVERY"], &links));
+    out
+}
+
+fn link_row(link: &LinkBrief) -> [String; 6] {
+    [
+        format!("{}~{}", link.a, link.b),
+        percent(link.qber),
+        percent(link.qber_upper),
+        format!("{:.1} kbit/s", f64::from(link.secret_bps) / 1_000.0),
+        format!("{} kbit", link.pool_bits / 1_000),
+        link.delivery.to_string(),
+    ]
+}
+
+fn percent(fraction: Option<f64>) -> String {
+    fraction.map_or_else(|| "–".to_owned(), |value| format!("{:.2} %", value * 100.0))
+}
+
+pub(crate) fn nodes(views: &[NodeView]) -> String {
+    let rows: Vec<[String; 5]> = views
+        .iter()
+        .map(|node| {
+            [
+                node.id.to_string(),
+                node.function.to_string(),
+                node.state.to_string(),
+                names(&node.keyed),
+                format!("{:.16}…", node.identity.to_string()),
+            ]
+        })
+        .collect();
+    table(["NODE", "FUNCTION", "STATE", "KEYED WITH", "IDENTITY"], &rows)
+}
+
+fn names<T: ToString>(items: &[T]) -> String {
+    if items.is_empty() {
+        "–".to_owned()
+    } else {
+        items.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    }
+}
+
+pub(crate) fn keys(views: &[KeyView]) -> String {
+    let rows: Vec<[String; 7]> = views
+        .iter()
+        .map(|key| {
+            [
+                key.id.to_string(),
+                key.key_type.to_string(),
+                key_state(key.state),
+                names(&key.participants),
+                key.mixed.map_or_else(|| deliveries(key), |mixed| mixed.to_string()),
+                time(key.since),
+                key.frames.to_string(),
+            ]
+        })
+        .collect();
+    table(["KEY", "TYPE", "STATE", "PARTICIPANTS", "PROTECTED BY", "SINCE", "FRAMES"], &rows)
+}
+
+pub(crate) fn key_state(state: Option<KeyState>) -> String {
+    state.map_or_else(|| "wanted".to_owned(), |state| state.to_string())
+}
+
+fn deliveries(key: &KeyView) -> String {
+    let mut kinds: Vec<&str> = key.deliveries.values().map(|delivery| delivery.as_str()).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    names(&kinds)
+}
+
+pub(crate) fn links(views: &[LinkView]) -> String {
+    let rows: Vec<[String; 8]> = views
+        .iter()
+        .map(|link| {
+            let [name, qber, bound, secret, pool, delivery] = link_row(&link.brief);
+            [name, qber, bound, secret, pool, delivery, format!("{}/{}", link.blocks, link.discarded), sparkline(link)]
+        })
+        .collect();
+    table(["LINK", "QBER", "BOUND", "SECRET", "POOL", "DELIVERY", "BLOCKS/DISCARDED", "QBER OVER TIME"], &rows)
+}
+
+fn sparkline(link: &LinkView) -> String {
+    let top = link.history.iter().map(|sample| sample.qber).fold(0.11, f64::max);
+    let recent = link.history.len().saturating_sub(24);
+    link.history[recent..]
+        .iter()
+        .map(|sample| {
+            let step = (sample.qber / top * 7.0).round().clamp(0.0, 7.0);
+            BARS[step as usize]
+        })
+        .collect()
+}
+
+pub(crate) fn incidents(views: &[IncidentView]) -> String {
+    let rows: Vec<[String; 7]> = views
+        .iter()
+        .map(|incident| {
+            [
+                incident.id.to_string(),
+                incident.severity.to_string(),
+                incident.kind.to_string(),
+                incident.subject.to_string(),
+                incident_standing(incident).to_owned(),
+                names(&incident.responses.iter().map(response).collect::<Vec<_>>()),
+                time(incident.opened),
+            ]
+        })
+        .collect();
+    table(["INCIDENT", "CLASS", "KIND", "ABOUT", "STANDING", "RESPONSES", "OPENED"], &rows)
+}
+
+fn incident_standing(incident: &IncidentView) -> &'static str {
+    match (&incident.review, incident.settled, incident.open) {
+        (Some(_), ..) => "reviewed",
+        (None, true, _) => "settled, not reviewed",
+        (None, false, true) => "open",
+        (None, false, false) => "closed, not reviewed",
+    }
+}
+
+pub(crate) fn incident(view: &IncidentView) -> String {
+    let mut out = incidents(std::slice::from_ref(view));
+    if !view.recovery.is_empty() {
+        out.push_str("\nrecovery steps done: ");
+        let steps: Vec<String> = view
+            .recovery
+            .iter()
+            .map(|step| serde_json::to_string(step).unwrap_or_default().trim_matches('"').to_owned())
+            .collect();
+        out.push_str(&steps.join(" → "));
+        out.push('\n');
+    }
+    if let Some(review) = &view.review {
+        out.push_str(&format!("\nreviewed by {}: {}\n", review.by, review.note));
+    }
+    out
+}
+
+fn response(response: &Response) -> String {
+    match response {
+        Response::RotateKeys => "rotate keys".to_owned(),
+        Response::IsolateNode(node) => format!("isolate {node}"),
+        Response::Reroute(node) => format!("reroute around {node}"),
+        Response::RevokeOperator(operator) => format!("revoke {operator}"),
+    }
+}
+
+pub(crate) fn approvals(views: &[ApprovalView]) -> String {
+    let rows: Vec<[String; 6]> = views
+        .iter()
+        .map(|held| {
+            [
+                held.request.to_string(),
+                principal(&held.by),
+                held.summary.clone(),
+                format!("{} of {} from {}", held.approved.len(), held.needed, held.group),
+                if held.open { "waits".to_owned() } else { "ended".to_owned() },
+                time(held.expires),
+            ]
+        })
+        .collect();
+    table(["REQUEST", "ASKED BY", "WHAT", "APPROVALS", "STANDING", "EXPIRES"], &rows)
+}
+
+fn principal(principal: &Principal) -> String {
+    match principal {
+        Principal::Operator(operator) => operator.to_string(),
+        Principal::Engine => "engine".to_owned(),
+        Principal::Node(node) => format!("node {node}"),
+    }
+}
+
+pub(crate) fn forwards(views: &[ForwardView]) -> String {
+    let rows: Vec<[String; 5]> = views
+        .iter()
+        .map(|forward| {
+            let spec = &forward.spec;
+            [
+                forward.id.to_string(),
+                spec.node.to_string(),
+                spec.listen.clone(),
+                spec.to.to_string(),
+                spec.connect.clone(),
+            ]
+        })
+        .collect();
+    table(["FORWARD", "NODE", "LISTENS ON", "TO", "CONNECTS TO"], &rows)
+}
+
+/// A moment as UTC, to the second (RFC 3339).
+pub(crate) fn time(at: Timestamp) -> String {
+    i64::try_from(at.as_millis() / 1_000)
+        .ok()
+        .and_then(|secs| OffsetDateTime::from_unix_timestamp(secs).ok())
+        .and_then(|moment| moment.format(&Rfc3339).ok())
+        .unwrap_or_else(|| format!("{} ms after 1970", at.as_millis()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::time;
+    use types::Timestamp;
+
+    #[test]
+    fn moments_are_shown_in_utc() {
+        assert_eq!(time(Timestamp::from_millis(0)), "1970-01-01T00:00:00Z");
+        assert_eq!(time(Timestamp::from_millis(951_782_400_000)), "2000-02-29T00:00:00Z");
+        assert_eq!(time(Timestamp::from_millis(1_795_305_599_999)), "2026-11-21T23:59:59Z");
+    }
+}

@@ -1,0 +1,61 @@
+//! A node falls, and comes back only with two persons.
+
+use crate::deployment::{Mesh, assert_holds, wait};
+
+/// SM-02 SM-08a SM-08b KM-12 KM-13: a compromise signal isolates the node, revokes what it holds,
+/// re-keys the rest from reserve, each of the six steps an entry.
+/// SM-04 QT-09: nobody brings it back alone.
+#[test]
+fn a_compromised_node_is_cut_off_and_needs_two_persons_to_return() {
+    let mesh = Mesh::start(4, "30s");
+    let before = mesh.active_pairs();
+    mesh.cli(&["signal", "--node", "n3", "--kind", "node-compromise"]).expect(0);
+
+    mesh.wait_status("n3 is isolated", |status| {
+        status["nodes"].as_array().unwrap().iter().any(|node| node["id"] == "n3" && node["state"] == "ISOLATED")
+    });
+    let incident = wait("the recovery is complete", || {
+        let incidents = mesh.read(&["incidents", "list"]);
+        let found = incidents.as_array().unwrap().iter().find(|incident| incident["kind"] == "node-compromise")?;
+        (found["recovery"].as_array().unwrap().len() == 6).then(|| found.clone())
+    });
+    assert_eq!(incident["recovery"], serde_json::json!(["DETECT", "ISOLATE", "REVOKE", "RE-KEY", "VERIFY", "REPORT"]));
+    assert_eq!(incident["severity"], "CRITICAL");
+
+    let after = mesh.active_pairs();
+    assert_eq!(after.keys().collect::<Vec<_>>(), ["n1~n2", "n1~n4", "n2~n4"], "no key with n3 is in use");
+    assert!(after.iter().all(|(pair, key)| before[pair] != *key), "the rest is re-keyed");
+
+    let held = mesh.cli(&["nodes", "restore", "n3", "--json"]).expect(4).json();
+    let request = held["request"].as_str().unwrap();
+    mesh.cli(&["approvals", "approve", request]).expect(3);
+    mesh.cli(&["nodes", "restore", "n3"]).expect(4);
+    mesh.cli(&["approvals", "approve", request, "--as", "op2"]).expect(0);
+    mesh.cli(&["nodes", "restore", "n3"]).expect(0);
+    mesh.wait_keyed();
+    let id = incident["id"].as_str().unwrap();
+    mesh.cli(&["incidents", "review", id, "--note", "drill"]).expect(0);
+    let (log, pins) = mesh.export("recovered");
+    assert_holds(&log, &pins);
+}
+
+/// SM-09: in assisted mode the engine classifies and waits; approval carries the response out.
+#[test]
+fn assisted_mode_holds_the_response_until_approved() {
+    let mesh = Mesh::start(3, "30s");
+    mesh.cli(&["assist", "on"]).expect(0);
+    mesh.cli(&["signal", "--node", "n2", "--kind", "node-compromise"]).expect(0);
+    let held = mesh.read(&["approvals", "list"]);
+    let held: Vec<_> = held.as_array().unwrap().iter().filter(|held| held["open"] == true).cloned().collect();
+    assert!(!held.is_empty(), "the responses wait");
+    let node = mesh.read(&["nodes", "show", "n2"]);
+    assert_eq!(node["state"], "ONLINE", "nothing is done before approval");
+    for request in &held {
+        mesh.cli(&["approvals", "approve", request["request"].as_str().unwrap(), "--as", "op2"]).expect(0);
+    }
+    mesh.wait_status("n2 is isolated", |status| {
+        status["nodes"].as_array().unwrap().iter().any(|node| node["id"] == "n2" && node["state"] == "ISOLATED")
+    });
+    let (log, pins) = mesh.export("assisted");
+    assert_holds(&log, &pins);
+}

@@ -1,0 +1,11 @@
+//! The product as its users run it: real processes, real sockets, real files.
+
+mod auditing;
+mod bad_input;
+mod compromise;
+mod console;
+mod deployment;
+mod forwarding;
+mod keying;
+mod killing;
+mod tapping;

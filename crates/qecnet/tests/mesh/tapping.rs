@@ -1,0 +1,51 @@
+//! An eavesdropper on one fibre.
+
+use serde_json::Value;
+
+use crate::deployment::{Mesh, assert_holds};
+
+fn link<'a>(status: &'a Value, a: &str, b: &str) -> &'a Value {
+    status["links"].as_array().unwrap().iter().find(|link| link["a"] == a && link["b"] == b).unwrap()
+}
+
+/// KM-09 SM-06b SM-10: intercept-resend of half the pulses gives 12.5 % errors, keys of that fibre
+/// are given up, delivery falls back to hybrid KEM, and an incident names the link and no other.
+/// When the tap is gone, the link recovers by itself.
+#[test]
+fn a_tapped_fibre_is_noticed_named_and_given_up() {
+    let mesh = Mesh::start(3, "2s");
+    let bits_protect_all =
+        |status: &Value| status["links"].as_array().unwrap().iter().all(|link| link["delivery"] == "qkd+kem");
+    mesh.wait_status("quantum bits protect every delivery", bits_protect_all);
+    assert_eq!(mesh.read(&["incidents", "list"]), serde_json::json!([]), "no incident without a cause");
+
+    mesh.cli(&["fibre", "tap", "n1", "n2", "--fraction", "0.5"]).expect(0);
+    let tapped = mesh.wait_status("the error rate passes the abort line", |status| {
+        let link = link(status, "n1", "n2");
+        link["qber"].as_f64().unwrap() >= 0.11 && link["delivery"] == "kem" && status["incidents"]["open"] == 1
+    });
+    let qber = link(&tapped, "n1", "n2")["qber"].as_f64().unwrap();
+    assert!((0.11..0.16).contains(&qber), "a quarter of half the pulses, and the fibre's own errors: {qber}");
+
+    let incidents = mesh.read(&["incidents", "list"]);
+    let incidents = incidents.as_array().unwrap();
+    assert!(incidents.iter().any(|incident| incident["kind"] == "qber-high"), "{incidents:?}");
+    for incident in incidents {
+        assert_eq!(incident["subject"], serde_json::json!({"link": {"a": "n1", "b": "n2"}}));
+    }
+    assert_eq!(mesh.active_pairs().len(), 3, "the pair goes on with hybrid KEM");
+
+    mesh.cli(&["fibre", "untap", "n1", "n2"]).expect(0);
+    mesh.wait_status("the link recovers", |status| bits_protect_all(status) && status["incidents"]["open"] == 0);
+    let (log, pins) = mesh.export("tapped");
+    assert_holds(&log, &pins);
+}
+
+/// Bad input: a fibre that does not exist, a fraction that is none.
+#[test]
+fn a_tap_on_nothing_is_a_clear_error() {
+    let mesh = Mesh::start(2, "5s");
+    let ran = mesh.cli(&["fibre", "tap", "n1", "n9", "--fraction", "0.5"]).expect(6);
+    assert!(ran.err.contains("n1 and n9"), "{}", ran.err);
+    mesh.cli(&["fibre", "tap", "n1", "n2", "--fraction", "1.5"]).expect(2);
+}
