@@ -17,6 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("store", &["types", "evidence", "crypto"]),
     ("session", &["types", "crypto"]),
     ("link", &["types", "qkd", "crypto", "session", "store"]),
+    ("kme", &["types", "crypto", "store"]),
     ("api", &["types", "evidence", "kernel", "crypto", "session"]),
     ("node", &["types", "kernel", "crypto", "store", "session", "qkd", "link"]),
     ("hub", &["types", "evidence", "kernel", "crypto", "store", "session", "api", "qkd", "link"]),

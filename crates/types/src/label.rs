@@ -70,6 +70,10 @@ labels! {
     CONSOLE_TOKEN = "qecnet/hub/console-token/v1";
     /// Small choices of a quantum receiver or a simulated fibre, expanded from a fresh seed.
     QKD_DRAW = "qecnet/qkd/draw/v1";
+    /// Identifier of a key delivered over ETSI GS QKD 014.
+    KME_KEY_ID = "qecnet/kme/key-id/v1";
+    /// Name in evidence of a key delivered over ETSI GS QKD 014.
+    KME_EVIDENCE = "qecnet/kme/evidence/v1";
 }
 
 impl Label {
