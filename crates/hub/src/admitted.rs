@@ -9,7 +9,7 @@ use types::{Hash, NodeId};
 
 /// Nodes that may have a session, each with the fingerprint of the identity it was admitted with.
 #[derive(Debug, Default)]
-pub struct Admitted(RwLock<BTreeMap<NodeId, Hash>>);
+pub(crate) struct Admitted(RwLock<BTreeMap<NodeId, Hash>>);
 
 impl Admitted {
     /// Takes over who is admitted and not isolated.

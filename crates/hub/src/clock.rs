@@ -39,6 +39,11 @@ impl Clock {
         Self { source, last, regressed: false }
     }
 
+    /// The time alone; what is to be reported stays for [`Self::now`].
+    pub(crate) fn at(&self) -> Timestamp {
+        self.last.max((self.source)())
+    }
+
     pub(crate) fn now(&mut self) -> Now {
         let seen = (self.source)();
         let behind = self.last.since(seen) > TOLERANCE;

@@ -50,8 +50,7 @@ pub async fn begin(
     }
     let genesis = genesis(core, config, entropy)?;
     let (reply, mut answer) = oneshot::channel();
-    let pending =
-        Pending { event: Event::Create(Box::new(genesis)), changes: store::Changes::default(), reply: Some(reply) };
+    let pending = Pending { event: Event::Create(Box::new(genesis)), shares: Vec::new(), reply: Some(reply) };
     core.commit(vec![pending], now).await;
     let receipt: Receipt = answer.try_recv().map_err(|_| SubmitError::Stopped)??;
     match receipt.records().iter().find_map(|record| match record {

@@ -68,7 +68,7 @@ impl LogTree {
 
 /// A node of the tree cannot be had.
 #[derive(Debug, thiserror::Error)]
-pub enum NodeError {
+pub(crate) enum NodeError {
     /// The tree has no such node.
     #[error(transparent)]
     Missing(#[from] NodeMissing),
@@ -78,11 +78,11 @@ pub enum NodeError {
 }
 
 /// A tree with the store that has its older leaves.
-pub struct StoredTree<'a> {
+pub(crate) struct StoredTree<'a> {
     /// The tree.
-    pub tree: &'a LogTree,
+    pub(crate) tree: &'a LogTree,
     /// The store.
-    pub store: &'a Store,
+    pub(crate) store: &'a Store,
 }
 
 impl NodeSource for StoredTree<'_> {

@@ -18,10 +18,10 @@ use std::time::Duration;
 
 use kernel::State;
 use kernel::event::Event;
-use store::{Changes, Fault};
+use store::{Fault, VaultSecret};
 use tokio::sync::{mpsc, oneshot};
 use types::limits::BATCH_ENTRIES;
-use types::{Millis, Timestamp};
+use types::{KeyId, Millis, Timestamp};
 
 use crate::clock::TimeSource;
 use crate::log_tree::LogTree;
@@ -30,11 +30,14 @@ pub use self::core::CommitError;
 pub use self::core::Core;
 pub(crate) use self::core::{Pending, share_name};
 pub use receipt::{Order, Receipt};
-pub use recover::{RecoverError, recover};
+pub(crate) use recover::recover;
+pub use recover::{RecoverError, open};
 pub use signer::{Signers, SignersError};
 
 /// Events that may wait. Beyond, requests are refused and nodes are read no further.
 const QUEUE: usize = 4 * BATCH_ENTRIES;
+/// Looks at the state that may wait.
+const READS: usize = 1_024;
 /// Longest time without a look at what is due.
 const HEARTBEAT: Duration = Duration::from_millis(50);
 /// Wait between attempts while the store takes nothing.
@@ -68,8 +71,8 @@ pub struct Look<'a> {
     pub fault: Option<&'a CommitError>,
 }
 
-pub(crate) enum Job {
-    Event(Pending),
+/// What goes beside the events, so that reads are served while nothing can be recorded.
+enum Control {
     Read(ReadState),
     Stop(oneshot::Sender<()>),
 }
@@ -77,8 +80,10 @@ pub(crate) enum Job {
 /// The way to a sequencer; cheap to clone.
 #[derive(Clone)]
 pub struct Handle {
-    jobs: mpsc::Sender<Job>,
+    events: mpsc::Sender<Pending>,
+    control: mpsc::Sender<Control>,
     tree: Arc<RwLock<LogTree>>,
+    fault: Arc<RwLock<Option<CommitError>>>,
 }
 
 impl std::fmt::Debug for Handle {
@@ -94,9 +99,9 @@ impl Handle {
     /// [`SubmitError`]; nothing of the event happened then.
     pub async fn request(&self, event: Event) -> Result<Receipt, SubmitError> {
         let (reply, answer) = oneshot::channel();
-        let pending = Pending { event, changes: Changes::default(), reply: Some(reply) };
-        self.jobs.try_send(Job::Event(pending)).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => SubmitError::Busy,
+        let pending = Pending { event, shares: Vec::new(), reply: Some(reply) };
+        self.events.try_send(pending).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => self.fault().map_or(SubmitError::Busy, SubmitError::Commit),
             mpsc::error::TrySendError::Closed(_) => SubmitError::Stopped,
         })?;
         answer.await.map_err(|_| SubmitError::Stopped)?
@@ -108,16 +113,16 @@ impl Handle {
     /// # Errors
     /// [`SubmitError::Stopped`].
     pub async fn report(&self, event: Event) -> Result<(), SubmitError> {
-        self.report_with(event, Changes::default()).await
+        self.report_with(event, Vec::new()).await
     }
 
-    /// As [`Self::report`], with changes of the vault in the same transaction as the entry.
+    /// As [`Self::report`], with shares of keys that are sealed in the same transaction as the entry.
     ///
     /// # Errors
     /// [`SubmitError::Stopped`].
-    pub async fn report_with(&self, event: Event, changes: Changes) -> Result<(), SubmitError> {
-        let pending = Pending { event, changes, reply: None };
-        self.jobs.send(Job::Event(pending)).await.map_err(|_| SubmitError::Stopped)
+    pub async fn report_with(&self, event: Event, shares: Vec<(KeyId, VaultSecret)>) -> Result<(), SubmitError> {
+        let pending = Pending { event, shares, reply: None };
+        self.events.send(pending).await.map_err(|_| SubmitError::Stopped)
     }
 
     /// Looks at the durable state.
@@ -129,23 +134,27 @@ impl Handle {
         look: impl FnOnce(&Look<'_>) -> T + Send + 'static,
     ) -> Result<T, SubmitError> {
         let (reply, answer) = oneshot::channel();
-        let job = Job::Read(Box::new(move |at| {
+        let read = Control::Read(Box::new(move |at| {
             // The asker may have gone; then nobody wants the answer.
             let _ = reply.send(look(at));
         }));
-        self.jobs.send(job).await.map_err(|_| SubmitError::Stopped)?;
+        self.control.send(read).await.map_err(|_| SubmitError::Stopped)?;
         answer.await.map_err(|_| SubmitError::Stopped)
     }
 
+    fn fault(&self) -> Option<CommitError> {
+        self.fault.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The tree over the durable entries.
-    pub fn tree(&self) -> Arc<RwLock<LogTree>> {
+    pub(crate) fn tree(&self) -> Arc<RwLock<LogTree>> {
         Arc::clone(&self.tree)
     }
 
     /// Stops the sequencer once what is queued is recorded.
     pub async fn stop(&self) {
         let (reply, done) = oneshot::channel();
-        if self.jobs.send(Job::Stop(reply)).await.is_ok() {
+        if self.control.send(Control::Stop(reply)).await.is_ok() {
             let _ = done.await;
         }
     }
@@ -160,13 +169,15 @@ pub fn start(
     core: Core,
     time: TimeSource,
 ) -> std::io::Result<(Handle, mpsc::UnboundedReceiver<Order>, std::thread::JoinHandle<()>)> {
-    let (jobs, queue) = mpsc::channel(QUEUE);
+    let (events, queue) = mpsc::channel(QUEUE);
+    let (control_in, control) = mpsc::channel(READS);
     let (orders_in, orders) = mpsc::unbounded_channel();
-    let handle = Handle { jobs, tree: core.tree() };
+    let handle = Handle { events, control: control_in, tree: core.tree(), fault: core.fault() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let thread = std::thread::Builder::new().name("sequencer".to_owned()).spawn(move || {
         let clock = crate::clock::Clock::new(time, core.last());
-        runtime.block_on(Loop { core, clock, queue, orders: orders_in, kept: Vec::new(), backoff: false }.run());
+        let kept = Vec::new();
+        runtime.block_on(Loop { core, clock, queue, control, orders: orders_in, kept, backoff: false }.run());
     })?;
     Ok((handle, orders, thread))
 }
@@ -174,7 +185,8 @@ pub fn start(
 struct Loop {
     core: Core,
     clock: crate::clock::Clock,
-    queue: mpsc::Receiver<Job>,
+    queue: mpsc::Receiver<Pending>,
+    control: mpsc::Receiver<Control>,
     orders: mpsc::UnboundedSender<Order>,
     /// Events without an asker that the store has not taken yet; they go first.
     kept: Vec<Pending>,
@@ -183,25 +195,33 @@ struct Loop {
 
 impl Loop {
     async fn run(mut self) {
-        let mut jobs = Vec::with_capacity(BATCH_ENTRIES);
+        let mut events = Vec::with_capacity(BATCH_ENTRIES);
         let mut stopping = Vec::new();
         loop {
             let wait = self.wait();
+            // What is kept, a tick and a word on the clock go into the same batch.
             let room = BATCH_ENTRIES.saturating_sub(self.kept.len() + 2);
-            match tokio::time::timeout(wait, self.queue.recv_many(&mut jobs, room)).await {
-                Ok(0) => break,
-                Ok(_) | Err(_) => self.turn(&mut jobs, &mut stopping).await,
+            tokio::select! {
+                control = self.control.recv() => match control {
+                    Some(Control::Read(read)) => {
+                        self.core.look(self.clock.at(), read);
+                        continue;
+                    }
+                    Some(Control::Stop(done)) => stopping.push(done),
+                    None => break,
+                },
+                // Where there is no room, nothing more is taken until the store takes something.
+                _ = self.queue.recv_many(&mut events, room), if room > 0 => {}
+                () = tokio::time::sleep(wait) => {}
             }
+            self.turn(&mut events).await;
             if !stopping.is_empty() && self.queue.is_empty() {
                 break;
-            }
-            // While the store takes nothing, a full queue must not turn into a busy loop.
-            if self.backoff {
-                tokio::time::sleep(Duration::from_millis(5)).await;
             }
         }
         self.core.close().await;
         for done in stopping {
+            // Whoever asked for the stop may have gone.
             let _: Result<(), ()> = done.send(());
         }
     }
@@ -213,34 +233,24 @@ impl Loop {
         if self.core.more_due() {
             return Duration::ZERO;
         }
-        let due = self.core.next_due().map(|due| Duration::from(due.since(self.clock.now().at)));
+        let due = self.core.next_due().map(|due| Duration::from(due.since(self.clock.at())));
         due.map_or(HEARTBEAT, |due| due.clamp(Duration::from_millis(1), HEARTBEAT))
     }
 
-    async fn turn(&mut self, jobs: &mut Vec<Job>, stopping: &mut Vec<oneshot::Sender<()>>) {
+    async fn turn(&mut self, events: &mut Vec<Pending>) {
         let now = self.clock.now();
         let mut pending = std::mem::take(&mut self.kept);
         if now.regressed {
             tracing::warn!("the system's clock went back; the log's time stands until it has caught up");
             pending.push(Pending::quiet(Core::clock_regressed()));
         }
-        let mut reads = Vec::new();
-        for job in jobs.drain(..) {
-            match job {
-                Job::Event(event) => pending.push(event),
-                Job::Read(read) => reads.push(read),
-                Job::Stop(done) => stopping.push(done),
-            }
-        }
+        pending.append(events);
         let done = self.core.commit(pending, now.at).await;
         self.backoff = done.failed;
         self.kept = done.kept;
         for order in done.orders {
             // The runner of effects ends only with the hub.
             let _ = self.orders.send(order);
-        }
-        for read in reads {
-            self.core.look(now.at, read);
         }
     }
 }
@@ -250,6 +260,9 @@ pub(crate) const SNAPSHOT_EVERY: u64 = 4_096;
 
 /// Least time between two snapshots.
 pub(crate) const SNAPSHOT_GAP: Millis = Millis::from_secs(10);
+
+#[cfg(test)]
+mod tests;
 
 pub(crate) fn lock<T>(tree: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
     tree.write().unwrap_or_else(PoisonError::into_inner)

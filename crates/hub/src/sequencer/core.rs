@@ -8,9 +8,9 @@ use kernel::effect::Effect;
 use kernel::event::Event;
 use kernel::record::Record;
 use kernel::{Body, State, Step, step};
-use store::{AppendError, Batch, Changes, StoreHandle, VaultName};
+use store::{AppendError, Batch, Changes, StoreHandle, VaultName, VaultSecret};
 use tokio::sync::oneshot;
-use types::mesh::{SignalKind, Subject};
+use types::mesh::{KeyState, SignalKind, Subject};
 use types::{KeyId, NodeId, Timestamp};
 
 use super::receipt::{Order, Receipt};
@@ -36,14 +36,15 @@ pub enum CommitError {
 /// An event on its way, with what must become durable with it.
 pub(crate) struct Pending {
     pub(crate) event: Event,
-    pub(crate) changes: Changes,
+    /// Shares of keys, sealed with the entry that makes each of them a key.
+    pub(crate) shares: Vec<(KeyId, VaultSecret)>,
     pub(crate) reply: Option<oneshot::Sender<Result<Receipt, SubmitError>>>,
 }
 
 impl Pending {
     /// An event nobody waits for.
     pub(crate) fn quiet(event: Event) -> Self {
-        Self { event, changes: Changes::default(), reply: None }
+        Self { event, shares: Vec::new(), reply: None }
     }
 }
 
@@ -75,7 +76,7 @@ pub struct Core {
     head: Head,
     tree: Arc<RwLock<LogTree>>,
     more: bool,
-    fault: Option<CommitError>,
+    fault: Arc<RwLock<Option<CommitError>>>,
     /// Whether memory may be ahead of the store.
     stale: bool,
     snapshot_size: u64,
@@ -104,7 +105,7 @@ impl Core {
             head: found.head,
             tree: Arc::new(RwLock::new(found.tree)),
             more: true,
-            fault: None,
+            fault: Arc::default(),
             stale: false,
             snapshot_size: found.snapshot_size,
             snapshot_at: found.head.at,
@@ -128,6 +129,10 @@ impl Core {
         self.signers.fingerprint()
     }
 
+    pub(super) fn fault(&self) -> Arc<RwLock<Option<CommitError>>> {
+        Arc::clone(&self.fault)
+    }
+
     pub(super) fn tree(&self) -> Arc<RwLock<LogTree>> {
         Arc::clone(&self.tree)
     }
@@ -137,7 +142,7 @@ impl Core {
     }
 
     pub(super) fn more_due(&self) -> bool {
-        self.more && self.fault.is_none()
+        self.more && !self.stale
     }
 
     pub(super) fn next_due(&self) -> Option<Timestamp> {
@@ -168,7 +173,7 @@ impl Core {
         };
         match result {
             Ok(checkpoint) => {
-                self.fault = None;
+                *lock(&self.fault) = None;
                 self.publish(work, &checkpoint, now).await
             }
             Err(error) => {
@@ -196,12 +201,10 @@ impl Core {
 
     /// Steps one event, applies its records in memory and adds its entry to the batch.
     fn stage(&mut self, work: &mut Work, pending: Pending, now: Timestamp) -> Result<(), CommitError> {
-        let Pending { event, changes, reply } = pending;
+        let Pending { event, shares, reply } = pending;
         let Step { records, effects, more } = step(&self.state, &event, now);
         self.more |= more;
         if records.is_empty() && reply.is_none() {
-            // Nothing changed: what comes with it, such as a secret of a key that is no longer
-            // wanted, is dropped too.
             return Ok(());
         }
         let kept_event = reply.is_none().then(|| event.clone());
@@ -218,7 +221,7 @@ impl Core {
             }
         };
         prune(&mut work.batch.changes, &effects);
-        merge(&mut work.batch.changes, changes);
+        keep_shares(&mut work.batch.changes, shares, &entry.body.records);
         let (hash, leaf) = (sealed.hash(), sealed.leaf());
         work.head = work.head.after(entry.at, &sealed);
         let bytes = sealed.into_bytes();
@@ -276,7 +279,7 @@ impl Core {
 
     /// Tells everyone who asked, and keeps the events of the hub itself for the next attempt.
     fn give_up(&mut self, error: CommitError, pending: Vec<Pending>) -> Turn {
-        if self.fault.is_none() {
+        if lock(&self.fault).replace(error.clone()).is_none() {
             tracing::error!(%error, "the boundary cannot record anything; it does nothing until it can");
         }
         let mut kept = Vec::new();
@@ -291,13 +294,14 @@ impl Core {
         {
             tracing::error!(%fault, "the store is in doubt; restart the hub once the device is sound");
         }
-        self.fault = Some(error);
         Turn { orders: Vec::new(), kept, failed: true }
     }
 
     /// Drops the state in memory and reads back what is durable.
     async fn recover(&mut self) -> Result<(), CommitError> {
-        let found = recover::read(&self.store).await.map_err(|error| CommitError::Recover(error.to_string()))?;
+        let found = recover::read(&self.store, recover::Check::Tail)
+            .await
+            .map_err(|error| CommitError::Recover(error.to_string()))?;
         self.state = found.state;
         self.head = found.head;
         *lock(&self.tree) = found.tree;
@@ -322,7 +326,8 @@ impl Core {
 
     pub(super) fn look(&self, now: Timestamp, read: ReadState) {
         let tree = self.tree.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        read(&Look { state: &self.state, tree: &tree, now, fault: self.fault.as_ref() });
+        let fault = self.fault.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        read(&Look { state: &self.state, tree: &tree, now, fault: fault.as_ref() });
     }
 
     /// Keeps a last snapshot for a quick start.
@@ -364,9 +369,16 @@ impl Work {
     }
 }
 
-fn merge(into: &mut Changes, from: Changes) {
-    into.vault.extend(from.vault);
-    into.cells.extend(from.cells);
+/// Seals the shares of keys that became keys by these records; another has no record to go with.
+fn keep_shares(changes: &mut Changes, shares: Vec<(KeyId, VaultSecret)>, records: &[Record]) {
+    for (key, share) in shares {
+        let is_made = |record: &Record| matches!(record, Record::KeyMoved { key: made, from: None, to: KeyState::Generated, .. } if *made == key);
+        if records.iter().any(is_made)
+            && let Some(name) = share_name(key)
+        {
+            changes.put_secret(name, share);
+        }
+    }
 }
 
 /// The share of a key that leaves its life goes in the same transaction as the record (KM-07).

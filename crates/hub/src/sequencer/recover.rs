@@ -1,9 +1,10 @@
 //! Reading a boundary back: the last snapshot that holds, then the fold of the log after it, with
 //! chain, checkpoint and tree compared.
 
+use evidence::checkpoint::CheckpointError;
 use evidence::entry::{Entry, Head, entry_hash};
 use evidence::merkle::leaf_hash;
-use evidence::{Checkpoint, SignedNote};
+use evidence::{Checkpoint, CheckpointPolicy, SignedNote};
 use kernel::{Body, State};
 use minicbor::{Decode, Encode};
 use std::sync::Arc;
@@ -85,11 +86,23 @@ async fn snapshot(store: &StoreHandle, size: u64) -> Result<Option<(Head, State)
     Ok(kept.and_then(|kept| Some((kept.head, State::decode(&kept.state).ok()?))))
 }
 
+/// How much of the log is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Check {
+    /// Every entry: a start takes no store whose past was altered.
+    All,
+    /// What follows the last snapshot: enough after a lost append.
+    Tail,
+}
+
 /// Reads back state, head and tree.
-pub(super) async fn read(store: &StoreHandle) -> Result<Found, RecoverError> {
+pub(super) async fn read(store: &StoreHandle, check: Check) -> Result<Found, RecoverError> {
     let end = store.head().await?;
     let kept = snapshot(store, end.size).await?;
     let snapshot_size = kept.as_ref().map_or(0, |(head, _)| head.size);
+    if check == Check::All {
+        check_entries(store, snapshot_size).await?;
+    }
     let (mut head, mut state) = kept.unwrap_or((Head::EMPTY, State::default()));
     while head.size < end.size {
         let next = end.size.min(head.size + BATCH_ENTRIES as u64);
@@ -106,6 +119,30 @@ pub(super) async fn read(store: &StoreHandle) -> Result<Found, RecoverError> {
     let tree = load_tree(store, end.size).await?;
     check_checkpoint(store, &tree).await?;
     Ok(Found { state, head, tree, snapshot_size })
+}
+
+/// Holds the first `size` entries against their hashes; the root in the checkpoint fixes those.
+async fn check_entries(store: &StoreHandle, size: u64) -> Result<(), RecoverError> {
+    let mut next = 0;
+    while next < size {
+        let entries = store.read(next..size.min(next + BATCH_ENTRIES as u64)).await?;
+        if entries.is_empty() {
+            return Err(ReadError::Gap { index: next }.into());
+        }
+        for entry in entries {
+            check_hashes(&entry).map_err(|reason| RecoverError::Entry { index: next, reason })?;
+            next += 1;
+        }
+    }
+    Ok(())
+}
+
+fn check_hashes(stored: &store::Entry) -> Result<(), String> {
+    if stored.hash == entry_hash(&stored.bytes) && stored.leaf == leaf_hash(&stored.bytes) {
+        Ok(())
+    } else {
+        Err("its bytes do not have its hash".to_owned())
+    }
 }
 
 /// The tree over the log in `store`, read a piece at a time.
@@ -128,9 +165,7 @@ fn fold(state: &mut State, head: Head, stored: &store::Entry) -> Result<Head, Re
     if entry.index != head.size || entry.prev != head.hash || entry.at < head.at {
         return Err(wrong("it does not follow the entry before".to_owned()));
     }
-    if stored.hash != entry_hash(&stored.bytes) || stored.leaf != leaf_hash(&stored.bytes) {
-        return Err(wrong("its bytes do not have its hash".to_owned()));
-    }
+    check_hashes(stored).map_err(wrong)?;
     state.commit(&entry.body, entry.at);
     Ok(Head { size: head.size + 1, hash: stored.hash, at: entry.at })
 }
@@ -149,13 +184,34 @@ async fn check_checkpoint(store: &StoreHandle, tree: &LogTree) -> Result<(), Rec
     }
 }
 
+/// Holds the checkpoint against the log's own keys: hashes alone can be remade by who alters the file.
+async fn check_signatures(store: &StoreHandle, signers: &Signers) -> Result<(), RecoverError> {
+    let Some(found) = store.checkpoint().await? else { return Ok(()) };
+    let keys = signers.keys().map(Clone::clone).to_vec();
+    let policy = CheckpointPolicy::new(signers.origin().clone(), keys)
+        .map_err(|error| RecoverError::Checkpoint(error.to_string()))?;
+    match policy.open(found.note.as_bytes(), &api::client::verify_note) {
+        Ok(_) => Ok(()),
+        Err(CheckpointError::WrongOrigin { found, .. }) => Err(RecoverError::Other(format!("boundary `{found}`"))),
+        Err(CheckpointError::Missing { .. }) => {
+            Err(RecoverError::Other("other log keys than those in `log_key`".to_owned()))
+        }
+        Err(error) => Err(RecoverError::Checkpoint(error.to_string())),
+    }
+}
+
 /// Opens the boundary in `store`, and makes sure that it is the one the configuration names and that
 /// `signers` are the keys its log was begun with.
 ///
 /// # Errors
 /// [`RecoverError`] for a damaged store, or one that belongs elsewhere.
-pub async fn recover(store: StoreHandle, signers: Signers, admitted: Arc<Admitted>) -> Result<Core, RecoverError> {
-    let found = read(&store).await?;
+pub(crate) async fn recover(
+    store: StoreHandle,
+    signers: Signers,
+    admitted: Arc<Admitted>,
+) -> Result<Core, RecoverError> {
+    let found = read(&store, Check::All).await?;
+    check_signatures(&store, &signers).await?;
     if let Some(boundary) = found.state.boundary() {
         if boundary.id.as_str() != signers.origin().as_str() {
             return Err(RecoverError::Other(format!("boundary `{}`", boundary.id)));
@@ -165,4 +221,12 @@ pub async fn recover(store: StoreHandle, signers: Signers, admitted: Arc<Admitte
         }
     }
     Ok(Core::new(store, admitted, signers, found))
+}
+
+/// As the hub does it when it starts: opens the boundary in `store`, whose log `signers` began.
+///
+/// # Errors
+/// [`RecoverError`].
+pub async fn open(store: StoreHandle, signers: Signers) -> Result<Core, RecoverError> {
+    recover(store, signers, Arc::new(Admitted::default())).await
 }

@@ -85,10 +85,7 @@ impl Signers {
 }
 
 /// The vkeys of a log's keys: Ed25519, then ML-DSA-44.
-///
-/// # Errors
-/// [`VerifierKeyError`]; none is expected of a log's keys.
-pub fn verifier_keys(secret: &LogSigner, origin: &KeyName) -> Result<[VerifierKey; 2], VerifierKeyError> {
+fn verifier_keys(secret: &LogSigner, origin: &KeyName) -> Result<[VerifierKey; 2], VerifierKeyError> {
     Ok([
         VerifierKey::new(origin.clone(), Algorithm::Ed25519, secret.ed25519_public().to_vec())?,
         VerifierKey::new(origin.clone(), Algorithm::MlDsa44, secret.mldsa44_public().to_vec())?,
@@ -96,6 +93,6 @@ pub fn verifier_keys(secret: &LogSigner, origin: &KeyName) -> Result<[VerifierKe
 }
 
 /// Fingerprint of a log's public keys.
-pub fn fingerprint(secret: &LogSigner) -> Hash {
+fn fingerprint(secret: &LogSigner) -> Hash {
     Label::IDENTITY.hash(&[b"log", secret.ed25519_public(), secret.mldsa44_public()])
 }

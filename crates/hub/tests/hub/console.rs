@@ -10,7 +10,7 @@ use crate::deployment::Deployment;
 /// QT-13, SM-07a: the link works once; the session is a cookie no script can read.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sign_in_link_works_once_and_opens_the_live_page() {
-    let deployment = Deployment::new(2);
+    let deployment = Deployment::with_links(2, true);
     let hub = deployment.start().await;
     let Reply::Done(done) = deployment.client(&hub, "op1").run(Command::OpenConsole).await.unwrap() else {
         panic!("held")

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,8 +16,9 @@ use hub::{Hub, files};
 use hyper::{Method, Response};
 use hyper_util::rt::TokioIo;
 use kernel::event::{Command, Request, SignedRequest};
+use node::NodeConfig;
 use rustls::pki_types::ServerName;
-use session::{TlsKey, TrustEntry, TrustStore};
+use session::{TrustEntry, TrustStore};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -38,6 +40,7 @@ pub(crate) struct Deployment {
     pub(crate) config: HubConfig,
     pub(crate) created: Created,
     pub(crate) entropy: Arc<Entropy>,
+    pub(crate) nodes: Vec<NodeConfig>,
 }
 
 fn operator_id(name: &str) -> OperatorId {
@@ -45,8 +48,13 @@ fn operator_id(name: &str) -> OperatorId {
 }
 
 impl Deployment {
-    /// A hub with `nodes` nodes and the operators of [`GROUPS`].
+    /// A hub with `nodes` nodes and the operators of [`GROUPS`], and no quantum links.
     pub(crate) fn new(nodes: usize) -> Self {
+        Self::with_links(nodes, false)
+    }
+
+    /// As [`Self::new`], with a quantum link between each pair of nodes where `linked`.
+    pub(crate) fn with_links(nodes: usize, linked: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let entropy = Arc::new(Entropy::system().unwrap());
         let text = "boundary = \"site\"\nlisten = \"127.0.0.1:0\"\nmesh_listen = \"127.0.0.1:0\"\n";
@@ -61,24 +69,35 @@ impl Deployment {
                 identity: hex::encode(key.public().to_bytes()),
             });
         }
+        config.mesh_listen = free_address();
+        let mut node_configs = Vec::new();
         let mut trust = Vec::new();
         for at in 1..=nodes {
-            let (id, identity, tls) = node_keys(dir.path(), at, &entropy);
+            let node = node_config(dir.path(), at, &config);
+            let made = node::files::create(&node, &entropy).unwrap();
             let function = Function::ALL[(at - 1) % Function::ALL.len()];
-            config.nodes.push(Node { id: id.clone(), function, identity: identity.public().fingerprint() });
-            trust.push(TrustEntry { name: id, address: None, pin: tls.pin(), identity: identity.public().clone() });
+            let id = node.node.clone();
+            config.nodes.push(Node { id: id.clone(), function, identity: made.identity.fingerprint() });
+            let address = Some(node.listen.clone());
+            trust.push(TrustEntry { name: id, address, pin: made.pin, identity: made.identity });
+            node_configs.push(node);
         }
         let pairs = config.nodes.iter().flat_map(|a| config.nodes.iter().map(move |b| (a.id.clone(), b.id.clone())));
-        config.links = pairs.filter(|(a, b)| a < b).filter_map(|(a, b)| LinkId::new(a, b)).map(LinkName).collect();
+        config.links =
+            pairs.filter(|(a, b)| linked && a < b).filter_map(|(a, b)| LinkId::new(a, b)).map(LinkName).collect();
         let path = dir.path().join("config.toml");
         std::fs::write(&path, config.to_toml().unwrap()).unwrap();
         let config = HubConfig::load(&path).unwrap();
         let created = files::create(&config, &entropy).unwrap();
+        let address = Some(config.mesh_listen.to_string());
+        let (name, pin, identity) = (NodeId::hub(), created.mesh_pin, created.identity.clone());
+        trust.push(TrustEntry { name, address, pin, identity });
         let trust = TrustStore::render(&config.boundary, trust).unwrap();
-        std::fs::write(&config.files.trust, trust).unwrap();
-        use std::os::unix::fs::PermissionsExt;
-        std::fs::set_permissions(&config.files.trust, std::fs::Permissions::from_mode(0o600)).unwrap();
-        Self { dir, config, created, entropy }
+        for path in node_configs.iter().map(|node| &node.files.trust).chain([&config.files.trust]) {
+            std::fs::write(path, &trust).unwrap();
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        Self { dir, config, created, entropy, nodes: node_configs }
     }
 
     pub(crate) async fn start(&self) -> Hub {
@@ -172,12 +191,22 @@ impl Answered {
     }
 }
 
-/// Makes the keys of node `at` in the folder.
-pub(crate) fn node_keys(dir: &Path, at: usize, entropy: &Entropy) -> (NodeId, IdentityKey, TlsKey) {
-    let id: NodeId = format!("n{at}").parse().unwrap();
-    let identity = IdentityKey::generate(entropy).unwrap();
-    identity.save(&dir.join(format!("{id}.identity"))).unwrap();
-    let tls = TlsKey::generate(entropy).unwrap();
-    tls.save(&dir.join(format!("{id}.tls"))).unwrap();
-    (id, identity, tls)
+/// An address nobody listens on at this moment.
+fn free_address() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// A node in a folder of its own, with a link session to nobody.
+fn node_config(dir: &Path, at: usize, hub: &HubConfig) -> NodeConfig {
+    let folder = dir.join(format!("n{at}"));
+    std::fs::create_dir(&folder).unwrap();
+    let text = format!(
+        "boundary = \"{}\"\nnode = \"n{at}\"\nlisten = \"{}\"\nhub = \"{}\"\n[timing]\nreport = \"200ms\"\nreconnect = \"200ms\"\n",
+        hub.boundary,
+        free_address(),
+        hub.mesh_listen
+    );
+    let path = folder.join("config.toml");
+    std::fs::write(&path, text).unwrap();
+    NodeConfig::load(&path).unwrap()
 }

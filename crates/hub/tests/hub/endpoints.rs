@@ -36,7 +36,7 @@ async fn an_outsider_reaches_only_what_is_public() {
     for path in PATHS {
         for method in [Method::GET, Method::POST, Method::PUT, Method::DELETE] {
             let answered = deployment.exchange(&hub, method.clone(), path, &[], "x").await;
-            table.push_str(&format!("{method:6} {path:26} {}\n", answered.status));
+            table.push_str(&format!("{:6} {path:26} {}\n", method.as_str(), answered.status));
             assert_eq!(answered.headers["x-content-type-options"], "nosniff");
             assert!(answered.headers["content-security-policy"].contains("default-src 'none'"));
         }
@@ -88,6 +88,7 @@ async fn each_role_gets_what_policy_says() {
         let deployment = Deployment::new(2);
         let hub = deployment.start().await;
         for (name, command) in commands() {
+            let groups = if groups.is_empty() { &["(no group)"] } else { *groups };
             let body = cbor::to_vec(&deployment.signed(operator, command));
             let answered = deployment.exchange(&hub, Method::POST, routes::REQUESTS, &[], body).await;
             let is_bundle = answered.headers["content-type"] == routes::BUNDLE;

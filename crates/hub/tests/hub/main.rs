@@ -4,6 +4,7 @@ mod console;
 mod deployment;
 mod endpoints;
 mod evidence_out;
+mod mesh;
 mod recovery;
 mod requests;
 mod stalls;

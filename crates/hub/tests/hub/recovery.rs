@@ -15,6 +15,10 @@ async fn begun() -> Deployment {
         client.run(Command::Read { what: "status".to_owned() }).await.unwrap();
     }
     hub.stop().await;
+    // Everything into the one file, as it is after a while.
+    let conn = rusqlite::Connection::open(&deployment.config.files.store).unwrap();
+    let busy: i64 = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).unwrap();
+    assert_eq!(busy, 0);
     deployment
 }
 
@@ -31,14 +35,10 @@ async fn an_altered_entry_stops_the_start_and_is_named() {
     file.seek(SeekFrom::Start(at as u64)).unwrap();
     file.write_all(b"stAtus").unwrap();
     drop(file);
-    // The snapshot would spare the hub from reading the entry: without it, every entry counts.
-    let error = Hub::start(deployment.config.clone()).await;
-    if let Err(error) = error {
-        assert!(matches!(error, StartError::Recover(_)), "{error}");
-        assert!(error.to_string().contains("damaged") || error.to_string().contains("does not fit"), "{error}");
-    } else {
-        panic!("an altered log was taken");
-    }
+    // The snapshot covers the entry, and does not hide it.
+    let error = Hub::start(deployment.config.clone()).await.unwrap_err();
+    assert!(matches!(error, StartError::Recover(_)), "{error}");
+    assert!(error.to_string().contains("damaged"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
