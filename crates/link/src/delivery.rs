@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! mask of key i = HKDF(KEM secret, key number) XOR bits 256·i … of the pad
-//! tag           = Poly1305(last 256 bits of the pad, frame)          where there is a pad
-//!               = HMAC-SHA256(HKDF(KEM secret), frame)               where there is none
+//! tag           = Poly1305(last 256 bits of the pad, frame)          where there is a pad,
+//!                 then HMAC-SHA256(HKDF(KEM secret), frame)
 //! ```
 //!
 //! Poly1305 under a key that is used once is a Wegman-Carter authenticator (RFC 8439 section 2.5;
@@ -110,19 +110,19 @@ fn mask(key: &DeliveredKey, at: usize, secret: &SharedSecret, pad: Option<&[u8]>
     out
 }
 
-/// The tag of a frame whose `tag` is empty.
+/// The tag of a frame whose `tag` is empty: a one-time Wegman-Carter tag from the pad, where there
+/// is one, then a tag under the KEM's secret. Both must hold, so either alone authenticates, and the
+/// second tells the prekey that was meant from the others.
 fn tag(bare: &DeliveryFrame, secret: &SharedSecret, pad: Option<&[u8]>) -> Vec<u8> {
     let text = cbor::to_vec(bare);
-    match pad.and_then(|pad| pad.last_chunk::<KEY_LEN>()) {
-        Some(key) => {
-            let tag = Poly1305::new(key.into()).compute_unpadded(&text);
-            tag.as_slice()[..POLY_TAG_LEN].to_vec()
-        }
-        None => {
-            let key: AuthKey = kdf::derive_secret(Label::DELIVERY_TAG, secret.expose(), &[], &[]);
-            kdf::mac(&key, Label::DELIVERY_TAG, &[&text]).to_vec()
-        }
+    let mut out = Vec::with_capacity(POLY_TAG_LEN + KEY_LEN);
+    if let Some(key) = pad.and_then(|pad| pad.last_chunk::<KEY_LEN>()) {
+        let tag = Poly1305::new(key.into()).compute_unpadded(&text);
+        out.extend_from_slice(&tag.as_slice()[..POLY_TAG_LEN]);
     }
+    let key: AuthKey = kdf::derive_secret(Label::DELIVERY_TAG, secret.expose(), &[], &[]);
+    out.extend_from_slice(&kdf::mac(&key, Label::DELIVERY_TAG, &[&text]));
+    out
 }
 
 #[cfg(test)]

@@ -35,8 +35,11 @@ impl Engine {
     /// # Errors
     /// The operating system's, where it gives no thread.
     pub fn new(threads: usize) -> std::io::Result<Self> {
-        let runtime =
-            Builder::new_multi_thread().worker_threads(threads.max(1)).thread_name("quantum link").enable_all().build()?;
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(threads.max(1))
+            .thread_name("quantum link")
+            .enable_all()
+            .build()?;
         Ok(Self(Some(runtime)))
     }
 

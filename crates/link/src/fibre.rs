@@ -146,11 +146,7 @@ impl BoundFibre {
 
     /// The addresses, with real ports where the description had 0.
     pub fn addresses(&self) -> io::Result<FibreAddresses> {
-        Ok(FibreAddresses {
-            a: self.a.local_addr()?,
-            b: self.b.local_addr()?,
-            control: self.control.local_addr()?,
-        })
+        Ok(FibreAddresses { a: self.a.local_addr()?, b: self.b.local_addr()?, control: self.control.local_addr()? })
     }
 
     /// Carries light until `shutdown` is ready.

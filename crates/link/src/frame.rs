@@ -21,7 +21,10 @@ pub(crate) enum ReadFrameError {
 
 /// Reads one frame into `frame`, in place of what was there. `false` where the stream ended
 /// between two frames.
-pub(crate) async fn read_frame<R: AsyncRead + Unpin>(reader: &mut R, frame: &mut Vec<u8>) -> Result<bool, ReadFrameError> {
+pub(crate) async fn read_frame<R: AsyncRead + Unpin>(
+    reader: &mut R,
+    frame: &mut Vec<u8>,
+) -> Result<bool, ReadFrameError> {
     let mut len = [0; 4];
     match reader.read_exact(&mut len).await {
         Ok(_) => {}

@@ -42,7 +42,7 @@ pub struct DeliveredKey {
 
 /// Keys for one node. Each share is masked by 256 bits of one-time pad (where `pad` is present)
 /// XOR 256 bits derived from the hybrid KEM; `tag` authenticates the frame under one-time bits of
-/// the same pad range, or, without a pad, under a key from the KEM.
+/// the same pad range (where there is one) and under a key from the KEM.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct DeliveryFrame {
     /// Hybrid KEM ciphertext to the node's current prekey.

@@ -26,10 +26,8 @@ fn described(number: u64) -> DeliveredKey {
 fn sealed(shares: &[[u8; 32]], secret: &SharedSecret, pad: Option<&[u8]>) -> DeliveryFrame {
     let materials: Vec<_> = shares.iter().map(KeyMaterial::from_bytes).collect();
     let keys: Vec<_> = materials.iter().enumerate().map(|(at, share)| (described(at as u64), share)).collect();
-    let pad = pad.map(|bytes| Pad {
-        range: PadRange { offset: 64, len: 8 * bytes.len() as u64 },
-        bits: bits(bytes.to_vec()),
-    });
+    let pad = pad
+        .map(|bytes| Pad { range: PadRange { offset: 64, len: 8 * bytes.len() as u64 }, bits: bits(bytes.to_vec()) });
     seal(&keys, vec![1, 2, 3], secret, pad.as_ref()).unwrap()
 }
 

@@ -87,8 +87,8 @@ pub enum FibreConfigError {
 impl FibreConfig {
     /// Reads and checks `path`.
     pub fn load(path: &Path) -> Result<Self, FibreConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|cause| FibreConfigError::Read { path: path.to_owned(), cause })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|cause| FibreConfigError::Read { path: path.to_owned(), cause })?;
         let config: Self = toml::from_str(&text)
             .map_err(|cause| FibreConfigError::Parse { path: path.to_owned(), cause: Box::new(cause) })?;
         config.check()?;
