@@ -194,7 +194,7 @@ impl Link {
         if !self.core.report.borrow().usable {
             return Err(PadError::Unusable);
         }
-        if bits == 0 || bits % 8 != 0 || bits > 8 * 64 * 1024 {
+        if bits == 0 || !bits.is_multiple_of(8) || bits > 8 * 64 * 1024 {
             return Err(PadError::Range);
         }
         let (range, bits) = self.core.draw((bits / 8) as usize).await?;
@@ -206,7 +206,7 @@ impl Link {
     /// # Errors
     /// [`PadError`], where the range was used, is not the peer's, or is not held.
     pub async fn take(&self, range: PadRange) -> Result<PadBits, PadError> {
-        let native = self.core.with_shelf(|shelf| shelf.from_wire(range))??;
+        let native = self.core.with_shelf(|shelf| shelf.resolve(range))??;
         self.core.accept(native).await
     }
 

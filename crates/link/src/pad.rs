@@ -170,8 +170,9 @@ impl Shelf {
     }
 
     /// The engine's form of a range the peer drew.
-    pub(crate) fn from_wire(&self, range: PadRange) -> Result<qkd::PadRange, PadError> {
-        let whole = range.len > 0 && range.len <= MAX_RANGE && range.len % 8 == 0 && range.offset % 8 == 0;
+    pub(crate) fn resolve(&self, range: PadRange) -> Result<qkd::PadRange, PadError> {
+        let whole =
+            range.len > 0 && range.len <= MAX_RANGE && range.len.is_multiple_of(8) && range.offset.is_multiple_of(8);
         if !whole {
             return Err(PadError::Range);
         }

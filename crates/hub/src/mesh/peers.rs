@@ -99,6 +99,9 @@ pub(crate) struct Peers {
     next: std::sync::atomic::AtomicU64,
 }
 
+/// Held while a delivery to one node is made and sent.
+type Turn = Arc<tokio::sync::Mutex<()>>;
+
 impl Peers {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Peer>> {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner)
@@ -192,10 +195,7 @@ impl Peers {
     }
 
     /// The way to a node's prekey, and the lock that keeps its deliveries in order.
-    pub(crate) fn delivery_of(
-        &self,
-        node: &NodeId,
-    ) -> Option<(watch::Receiver<Option<Prekey>>, Arc<tokio::sync::Mutex<()>>)> {
+    pub(crate) fn delivery_of(&self, node: &NodeId) -> Option<(watch::Receiver<Option<Prekey>>, Turn)> {
         self.lock().get(node).map(|peer| (peer.prekey.subscribe(), Arc::clone(&peer.delivering)))
     }
 

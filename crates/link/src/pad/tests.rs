@@ -98,7 +98,7 @@ proptest! {
                         meet(&mut a, &mut b);
                         continue;
                     }
-                    let native = to.shelf.from_wire(wire).unwrap();
+                    let native = to.shelf.resolve(wire).unwrap();
                     prop_assert_eq!(&native, &claim.range);
                     let taken = to.shelf.accept(native.clone()).unwrap();
                     to.stored = taken.cursor.clone();
@@ -111,7 +111,7 @@ proptest! {
                     }
                     let theirs = to.shelf.redeem(&taken).unwrap();
                     prop_assert_eq!(bits.expose(), theirs.expose());
-                    let again = to.shelf.from_wire(wire).and_then(|range| Ok(to.shelf.accept(range)?));
+                    let again = to.shelf.resolve(wire).and_then(|range| Ok(to.shelf.accept(range)?));
                     prop_assert!(again.is_err(), "a range is accepted once");
                 }
                 Act::Restart { a: first } => {
@@ -131,9 +131,9 @@ fn a_lying_peer_draws_nothing() {
     let at = |byte: u64, len: u64| PadRange { offset: (3 << 27) + 8 * byte, len };
     let lies = [at(0, 0), at(0, 7), at(0, 8 * 881), at(880, 8), at(900, 8), PadRange { offset: 4, len: 8 }];
     for lie in lies {
-        assert!(b.shelf.from_wire(lie).and_then(|range| Ok(b.shelf.accept(range)?)).is_err(), "{lie:?}");
+        assert!(b.shelf.resolve(lie).and_then(|range| Ok(b.shelf.accept(range)?)).is_err(), "{lie:?}");
     }
-    let unknown = b.shelf.from_wire(PadRange { offset: 2 << 27, len: 8 });
+    let unknown = b.shelf.resolve(PadRange { offset: 2 << 27, len: 8 });
     assert!(matches!(unknown, Err(PadError::Pool(PoolError::UnknownBlock(2)))));
-    assert!(b.shelf.from_wire(at(0, 8 * 880)).is_ok());
+    assert!(b.shelf.resolve(at(0, 8 * 880)).is_ok());
 }
