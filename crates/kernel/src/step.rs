@@ -1,18 +1,13 @@
 //! One step of a boundary.
 
 use types::Timestamp;
-use types::mesh::{SignalKind, Subject};
-use types::{Millis, NodeId};
 
 use crate::draft::Draft;
 use crate::effect::Effect;
 use crate::event::Event;
-use crate::record::{Principal, Record, Refusal};
+use crate::record::{Record, Refusal};
 use crate::state::State;
 use crate::{access, boundary, channel, distribution, mesh, sentinel, tick};
-
-/// How far a clock may fall behind the log before it is noted.
-const CLOCK_TOLERANCE: Millis = Millis::from_secs(2);
 
 /// What an event leads to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,8 +20,10 @@ pub struct Step {
     pub more: bool,
 }
 
-/// Decides what `event` leads to at `now`. Pure and total. `now` may lie before the state's clock;
-/// the step then takes place at the state's.
+/// Decides what `event` leads to at `now`. Pure and total.
+///
+/// `now` may lie before the state's clock; the step then takes place at the state's, as a replay
+/// does, which knows entries' times alone. That the clock went back is for its reader to signal.
 pub fn step(state: &State, event: &Event, now: Timestamp) -> Step {
     let mut draft = Draft::new(state, now.max(state.clock()));
     if let Event::Create(genesis) = event {
@@ -36,11 +33,6 @@ pub fn step(state: &State, event: &Event, now: Timestamp) -> Step {
     if state.boundary().is_none() {
         draft.refuse(Refusal::WrongBoundary);
         return draft.finish();
-    }
-    if now + CLOCK_TOLERANCE < state.clock() {
-        let hub = NodeId::hub();
-        let (kind, sure) = (SignalKind::ClockRegressed, 950_000);
-        sentinel::note(&mut draft, &Principal::Node(hub.clone()), &Subject::Node(hub), kind, sure);
     }
     dispatch(&mut draft, event);
     draft.finish()
