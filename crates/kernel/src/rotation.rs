@@ -78,9 +78,16 @@ pub(crate) fn fail(draft: &mut Draft<'_>, id: KeyId, slot: &Slot) -> bool {
     moved
 }
 
-/// Revokes every live key of a slot, then brings the staged one in use (KM-12).
+/// Revokes every live key of a slot, the one in use last, then brings the staged one in use (KM-12).
+/// Where a step has no room for all of them, the order stands until the one in use is revoked.
 pub(crate) fn revoke_slot(draft: &mut Draft<'_>, slot: &Slot) {
-    for id in live_keys(draft, slot) {
+    let current = draft.state.current(slot).map(|(id, _)| id);
+    let mut keys = live_keys(draft, slot);
+    keys.sort_by_key(|id| (Some(*id) == current, *id));
+    for (at, id) in keys.into_iter().enumerate() {
+        if at > 0 && !draft.spend() {
+            return;
+        }
         withdraw(draft, id, slot);
     }
     if draft.state.all_online(slot) {

@@ -111,13 +111,15 @@ impl State {
             self.operators.insert(operator.id.clone(), known);
         }
         for slot in [Slot::master(), Slot::audit()] {
-            self.slots.entry(slot.clone()).or_default();
-            self.reindex(&slot);
+            self.slots.entry(slot).or_default();
         }
         for node in &genesis.nodes {
             self.admit(node, &[]);
         }
         self.add_links(&genesis.links);
+        // The timing is known only now.
+        let slots: Vec<Slot> = self.slots.keys().cloned().collect();
+        slots.iter().for_each(|slot| self.reindex(slot));
     }
 
     fn admit(&mut self, spec: &NodeSpec, links: &[LinkId]) {
@@ -126,9 +128,9 @@ impl State {
         let node = Node { spec: spec.clone(), state: NodeState::Offline, since: self.clock, epoch: self.epoch };
         self.nodes.insert(spec.id.clone(), node);
         for slot in slots {
-            self.slots.entry(slot.clone()).or_default();
-            self.reindex(&slot);
+            self.slots.entry(slot).or_default();
         }
+        self.slots_of(&spec.id).iter().for_each(|slot| self.reindex(slot));
         self.add_links(links);
     }
 

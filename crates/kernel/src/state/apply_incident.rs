@@ -16,6 +16,7 @@ pub(crate) const WINDOW: Millis = Millis::from_secs(60);
 pub(crate) const REMEMBERED: usize = 16;
 
 impl State {
+    #[allow(clippy::too_many_lines, reason = "one short arm a record, and nothing between them")]
     pub(super) fn apply_incident(&mut self, record: &Record) {
         match record {
             Record::SignalNoted { source, subject, kind, confidence_ppm, severity } => {

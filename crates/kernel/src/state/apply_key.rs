@@ -17,6 +17,7 @@ const LAST_RETRY: Millis = Millis::from_secs(60);
 impl State {
     pub(super) fn want(&mut self, id: KeyId, slot: Slot, cause: Cause) {
         self.next.key = self.next.key.max(id.get().saturating_add(1));
+        self.forget(id);
         let succession = self.slots.entry(slot.clone()).or_default();
         succession.next = Some(id);
         succession.keys.insert(id);
@@ -42,10 +43,10 @@ impl State {
         match to {
             KeyState::Generated | KeyState::Distributed => {}
             KeyState::Active => self.succeed(id, &slot),
-            KeyState::Rotating => self.begin(&slot),
+            KeyState::Rotating => self.begin(id, &slot),
             KeyState::Retired => self.vacate(id, &slot),
             KeyState::Revoked => {
-                self.begin(&slot);
+                self.begin(id, &slot);
                 self.vacate(id, &slot);
             }
             KeyState::Destroyed => {
@@ -70,9 +71,11 @@ impl State {
         }
     }
 
-    /// The ordered rotation has begun.
-    fn begin(&mut self, slot: &Slot) {
-        if let Some(succession) = self.slots.get_mut(slot) {
+    /// The ordered rotation has begun, where it is the key in use that moved.
+    fn begin(&mut self, id: KeyId, slot: &Slot) {
+        if let Some(succession) = self.slots.get_mut(slot)
+            && succession.current == Some(id)
+        {
             succession.order = None;
         }
     }
