@@ -15,18 +15,36 @@ use crate::state::incident::{Incident, IncidentState, ResponseState};
 use crate::state::keys::Slot;
 
 /// What an incident calls for, in the order it is done.
-pub(crate) fn responses(incident: &Incident) -> Vec<Response> {
-    match (&incident.subject, incident.severity) {
-        (Subject::Node(node), Severity::Critical) if !node.is_hub() => {
-            let segment = (incident.kind == SignalKind::LateralMovement).then(|| Response::Reroute(node.clone()));
-            segment.into_iter().chain([Response::IsolateNode(node.clone()), Response::RotateKeys]).collect()
-        }
-        (Subject::Node(_), Severity::Critical) => vec![Response::RotateKeys],
-        (Subject::Operator(operator), Severity::Critical) => vec![Response::RevokeOperator(operator.clone())],
-        // a compromised key: the mesh; a suspicious one: its own pair, triggered (KM-11)
-        (Subject::Key(_), Severity::High | Severity::Critical) => vec![Response::RotateKeys],
-        _ => Vec::new(),
+pub(crate) fn responses(draft: &Draft<'_>, incident: &Incident) -> Vec<Response> {
+    let critical = incident.severity == Severity::Critical;
+    match &incident.subject {
+        Subject::Node(node) if node.is_hub() => critical.then_some(Response::RotateKeys).into_iter().collect(),
+        Subject::Node(node) => of_node(draft, node, incident),
+        Subject::Operator(id) => critical.then(|| Response::RevokeOperator(id.clone())).into_iter().collect(),
+        Subject::Key(id) => match draft.state.key(*id).map(|key| &key.slot) {
+            // whoever knows a node's identity can be that node
+            Some(slot) if slot.key_type() == KeyType::NodeIdentity && critical => {
+                slot.participants().iter().flat_map(|node| of_node(draft, node, incident)).collect()
+            }
+            // a compromised key: the mesh; a suspicious one: its own pair, triggered (KM-11)
+            _ if incident.severity >= Severity::High => vec![Response::RotateKeys],
+            _ => Vec::new(),
+        },
+        Subject::Link(_) => Vec::new(),
     }
+}
+
+/// A node that is cut off already calls for nothing more.
+fn of_node(draft: &Draft<'_>, node: &NodeId, incident: &Incident) -> Vec<Response> {
+    if draft.is_isolated(node) || incident.severity < Severity::High {
+        return Vec::new();
+    }
+    let moves = incident.kind == SignalKind::LateralMovement;
+    let mut responses: Vec<Response> = moves.then(|| Response::Reroute(node.clone())).into_iter().collect();
+    if incident.severity == Severity::Critical {
+        responses.extend([Response::IsolateNode(node.clone()), Response::RotateKeys]);
+    }
+    responses
 }
 
 /// Digest of a response, to which its decision and its approvals are bound.
@@ -43,10 +61,11 @@ pub fn signal_digest(subject: &Subject, kind: SignalKind, confidence_ppm: u32) -
 /// Responds to an incident that was opened or raised in this step.
 pub(crate) fn answer(draft: &mut Draft<'_>, id: IncidentId) {
     let Some(incident) = draft.incident(id).cloned() else { return };
-    if incident.severity == Severity::Critical {
+    let responses = responses(draft, &incident);
+    if incident.severity == Severity::Critical && !responses.is_empty() {
         recovery_step(draft, id, RecoveryStep::Detect, format!("{} confirmed: {}", incident.kind, incident.subject));
     }
-    for response in responses(&incident) {
+    for response in responses {
         if incident.responses.get(&response) == Some(&ResponseState::Done) {
             continue;
         }
@@ -157,54 +176,62 @@ fn isolate(draft: &mut Draft<'_>, id: IncidentId, node: &NodeId) {
 /// mesh's: with overlap, from what is pre-staged, so that nobody else's traffic stops.
 fn rotate(draft: &mut Draft<'_>, id: IncidentId, incident: &Incident) {
     draft.record(responded(id, &Response::RotateKeys));
-    let subject = match &incident.subject {
+    let key = match &incident.subject {
         Subject::Key(key) => draft.state.key(*key).map(|known| (*key, known.slot.clone())),
         _ => None,
     };
     if incident.severity < Severity::Critical {
-        if let Some((_, slot)) = subject.filter(|(_, slot)| !draft.any_isolated(slot)) {
+        if let Some((_, slot)) = key.filter(|(_, slot)| !draft.any_isolated(slot)) {
             rotation::rotate(draft, &slot, Cause::Trigger);
         }
         return;
     }
-    if let Subject::Key(_) = incident.subject {
-        let summary = "no node is implicated: the channel of the key is cut with it".to_owned();
-        recovery_step(draft, id, RecoveryStep::Isolate, summary);
-        match subject {
-            Some((key, slot)) => compromised(draft, id, key, &slot),
-            None => recovery_step(draft, id, RecoveryStep::Revoke, "the key is destroyed already".to_owned()),
+    let order =
+        Record::RotationOrdered { key_type: Some(KeyType::MeshSession), cause: Cause::Emergency, incident: Some(id) };
+    if let Some((_, slot)) = key.as_ref().filter(|(_, slot)| slot.key_type() == KeyType::AuditSigning) {
+        // verifiers pin it: its replacement comes with new pins, and the incident waits for people
+        return rotation::rotate(draft, slot, Cause::Emergency);
+    }
+    // first, so that the slot of a compromised key fulfils it with its staged key
+    draft.record(order);
+    match (&incident.subject, key) {
+        // its node was cut off first
+        (_, Some((_, slot))) if slot.key_type() == KeyType::NodeIdentity => {}
+        (_, Some((key, slot))) => compromised(draft, id, key, &slot),
+        (Subject::Node(node), _) if node.is_hub() => {
+            cut_nobody(draft, id, "the hub cannot be cut off from itself");
+            let summary = "keys are replaced, not revoked, without a node to exclude".to_owned();
+            recovery_step(draft, id, RecoveryStep::Revoke, summary);
         }
-    } else if matches!(&incident.subject, Subject::Node(node) if node.is_hub()) {
-        recovery_step(draft, id, RecoveryStep::Isolate, "the hub cannot be cut off from itself".to_owned());
-        recovery_step(
-            draft,
-            id,
-            RecoveryStep::Revoke,
-            "keys are replaced, not revoked, without a node to exclude".to_owned(),
-        );
+        (Subject::Key(_), None) => {
+            cut_nobody(draft, id, "no node is implicated");
+            recovery_step(draft, id, RecoveryStep::Revoke, "the key is destroyed already".to_owned());
+        }
+        _ => {}
     }
     rekey(draft, id);
 }
 
+fn cut_nobody(draft: &mut Draft<'_>, id: IncidentId, summary: &str) {
+    recovery_step(draft, id, RecoveryStep::Isolate, summary.to_owned());
+}
+
 fn compromised(draft: &mut Draft<'_>, id: IncidentId, key: KeyId, slot: &Slot) {
-    if slot.key_type() == KeyType::MeshSession && draft.is_live(key) {
-        rotation::revoke_slot(draft, slot);
-    } else if slot.key_type() == KeyType::SovereignMaster {
+    cut_nobody(draft, id, "no node is implicated: the channel of the key is cut with it");
+    if slot.key_type() == KeyType::SovereignMaster {
         // what it wraps is wrapped anew before it goes
         rotation::rotate(draft, slot, Cause::Emergency);
+    } else if slot.key_type() == KeyType::MeshSession && draft.is_live(key) {
+        rotation::withdraw(draft, key, slot);
+        rotation::revoke_slot(draft, slot);
     } else {
         rotation::withdraw(draft, key, slot);
     }
     recovery_step(draft, id, RecoveryStep::Revoke, format!("key {key} revoked at every participant"));
 }
 
-/// Orders new keys for every pair that remains and begins with as many as fit this step.
+/// Begins with the ordered new keys of as many pairs as fit this step.
 fn rekey(draft: &mut Draft<'_>, id: IncidentId) {
-    draft.record(Record::RotationOrdered {
-        key_type: Some(KeyType::MeshSession),
-        cause: Cause::Emergency,
-        incident: Some(id),
-    });
     let (begun, total) = rotate_slots(draft, Some(KeyType::MeshSession), Cause::Emergency, false);
     let summary = format!("new keys for {total} pairs ordered, {begun} of them in this entry");
     recovery_step(draft, id, RecoveryStep::ReKey, summary);

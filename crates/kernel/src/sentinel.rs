@@ -16,6 +16,9 @@ use classify::{combined_ppm, severity};
 /// No second entry for the same signal within this span: repeats say nothing new.
 const COOLDOWN: Millis = Millis::from_secs(10);
 
+/// Most signals one step takes in, so that its entry stays within bounds; what persists comes again.
+const SIGNALS_PER_STEP: usize = 32;
+
 /// The most a node can be sure of when it speaks of others, in parts per million: one node in an
 /// adversary's hands must not be able to have the rest cut off. Two such nodes agreeing, the hub's
 /// own detectors and operators can confirm.
@@ -42,7 +45,11 @@ pub(crate) fn from_node(
     let Some(node) = node_ref(draft, source).filter(|node| !node.isolated) else {
         return draft.refuse(Refusal::NoSuchNode);
     };
-    if absorbed(draft, &principal, subject, kind, severity(kind, confidence_ppm)) {
+    let own = own(draft.state, source, subject);
+    let confidence_ppm = confidence_ppm.min(if own { classify::CERTAIN_PPM } else { WITNESS_CEILING_PPM });
+    let (hub, about) = (Principal::Node(NodeId::hub()), Subject::Node(source.clone()));
+    let denied = |draft: &Draft<'_>| absorbed(draft, &hub, &about, SignalKind::DenialBurst, Severity::Low);
+    if absorbed(draft, &principal, subject, kind, severity(kind, confidence_ppm)) || denied(draft) {
         return;
     }
     let Some(resource) = resource(draft, subject) else { return draft.refuse(Refusal::OutOfBounds) };
@@ -55,9 +62,10 @@ pub(crate) fn from_node(
         assisted: draft.state.assisted(),
         facts,
     };
-    if permitted(draft, &asked, respond::signal_digest(subject, kind, confidence_ppm)).is_some() {
-        let ceiling = if own(draft.state, source, subject) { classify::CERTAIN_PPM } else { WITNESS_CEILING_PPM };
-        note(draft, &principal, subject, kind, confidence_ppm.min(ceiling));
+    match permitted(draft, &asked, respond::signal_digest(subject, kind, confidence_ppm)) {
+        Some(_) => note(draft, &principal, subject, kind, confidence_ppm),
+        // and it is not asked again for a while: a node must not be able to fill the log
+        None => note(draft, &hub, &about, SignalKind::DenialBurst, 300_000),
     }
 }
 
@@ -117,7 +125,7 @@ pub(crate) fn note(
     confidence_ppm: u32,
 ) {
     let own = severity(kind, confidence_ppm);
-    if absorbed(draft, source, subject, kind, own) {
+    if absorbed(draft, source, subject, kind, own) || draft.noted.len() >= SIGNALS_PER_STEP {
         return;
     }
     draft.noted.insert((subject.clone(), kind));
