@@ -2,6 +2,8 @@
 //!
 //! `cargo bench --profile dev -p kernel --bench steps [NODES]`
 
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // printing is what a bench is for
+
 use std::collections::BTreeSet;
 use std::time::Instant;
 
