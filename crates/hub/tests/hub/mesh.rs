@@ -138,7 +138,7 @@ async fn a_compromised_node_is_cut_off_and_comes_back_only_by_two_people() {
     let signal = Command::Signal {
         subject: Subject::Node(n3.clone()),
         kind: SignalKind::NodeCompromise,
-        confidence_ppm: 990_000,
+        confidence_ppm: 1_000_000,
     };
     assert!(matches!(one.run(signal).await.unwrap(), Reply::Done(_)));
     until("the node is isolated", || async {
