@@ -55,6 +55,7 @@ pub enum Outcome {
 }
 
 /// The state machine. `None` is a key that is wanted and not made.
+#[allow(clippy::too_many_lines, reason = "the whole life cycle is one match that a reviewer reads in a minute")]
 pub const fn next(state: Option<KeyState>, event: KeyEvent) -> Outcome {
     use KeyEvent as E;
     use KeyState as S;

@@ -37,7 +37,7 @@ pub struct Limits {
     pub key_size: u32,
     /// Smallest key.
     pub min_key_size: u32,
-    /// Largest key, at most 32,768 bits: one sheet.
+    /// Largest key, at most 65,528 bits.
     pub max_key_size: u32,
     /// Most keys of one request.
     pub max_key_per_request: u32,

@@ -87,6 +87,8 @@ struct Line {
     /// Masters waiting for keys.
     waiting: AtomicUsize,
     filling: AtomicBool,
+    /// Whether a master waits although there are enough units: they lie in stretches too short for its keys.
+    starved: AtomicBool,
     /// Units to keep ready; grows with use.
     level: AtomicU64,
     /// Whether the last attempt to fill failed at the slave's KME.
@@ -229,6 +231,7 @@ impl Kme {
             added: Notify::new(),
             waiting: AtomicUsize::new(0),
             filling: AtomicBool::new(false),
+            starved: AtomicBool::new(false),
             level: AtomicU64::new(limits.min_key_count.min(limits.max_key_count) * limits.default_units()),
             peer_down: AtomicBool::new(false),
         });

@@ -18,6 +18,9 @@ use std::collections::{HashMap, VecDeque};
 use crate::id::{Place, SheetTag, UNIT};
 use crate::peer::KeyPath;
 
+/// Most scraps beyond which the ends of sheets, each shorter than a key, are given up.
+const SCRAPS: usize = 256;
+
 /// Units `start..start + len` of a sheet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stretch {
@@ -146,7 +149,7 @@ impl Shelf {
                     }
                 }
                 Err(short) => {
-                    self.give_back(&taken.places);
+                    self.undo(&taken.places);
                     return Err(short);
                 }
             }
@@ -161,7 +164,7 @@ impl Shelf {
     }
 
     fn one(&mut self, units: u16, least: Option<KeyPath>) -> Result<(SheetTag, u16, KeyPath, bool), Short> {
-        if let Some(found) = self.from_scraps(units, least) {
+        if let Some(found) = self.take_scraps(units, least) {
             return Ok(found);
         }
         while let Some(tag) = self.order.front().copied() {
@@ -187,7 +190,7 @@ impl Shelf {
         Err(Short::Empty)
     }
 
-    fn from_scraps(&mut self, units: u16, least: Option<KeyPath>) -> Option<(SheetTag, u16, KeyPath, bool)> {
+    fn take_scraps(&mut self, units: u16, least: Option<KeyPath>) -> Option<(SheetTag, u16, KeyPath, bool)> {
         let tag = *self.scraps.last()?;
         let leaf = self.leaves.get_mut(&tag)?;
         let scrap = leaf.scraps.last_mut()?;
@@ -213,9 +216,11 @@ impl Shelf {
             leaf.open = false;
             let rest = Stretch { start: leaf.cursor, len: leaf.units - leaf.cursor };
             leaf.cursor = leaf.units;
-            if rest.len > 0 {
+            if rest.len > 0 && self.scraps.len() < SCRAPS {
                 leaf.scraps.push(rest);
                 self.scraps.push(tag);
+            } else {
+                self.free -= u64::from(rest.len);
             }
         }
     }
@@ -262,31 +267,52 @@ impl Shelf {
     /// Reserved keys were not delivered; returns the marks that keep them over a crash.
     pub(crate) fn give_back(&mut self, places: &[Place]) -> Vec<Mark> {
         let mut tags = Vec::new();
-        // Backwards, so that the cursor follows.
         for place in places.iter().rev() {
-            let Some(stretch) = self.release(*place) else { continue };
-            let Some(leaf) = self.leaves.get_mut(&place.tag) else { continue };
-            self.free += u64::from(stretch.len);
-            if leaf.open && stretch.start + stretch.len == leaf.cursor {
-                leaf.cursor = stretch.start;
-                continue;
-            }
-            match leaf.scraps.last_mut() {
-                Some(last) if stretch.start + stretch.len == last.start => {
-                    last.start = stretch.start;
-                    last.len += stretch.len;
-                }
-                _ => {
-                    leaf.scraps.push(stretch);
-                    self.scraps.push(place.tag);
-                }
+            if let Some(stretch) = self.release(*place) {
+                self.keep(place.tag, stretch);
             }
             if !tags.contains(&place.tag) {
                 tags.push(place.tag);
             }
         }
-        let leaves = tags.into_iter().filter_map(|tag| Some((tag, self.leaves.get(&tag)?)));
-        leaves.map(|(tag, leaf)| Mark { tag, leased: leaf.asked, scraps: leaf.scraps.clone() }).collect()
+        let marks = tags.into_iter().filter_map(|tag| {
+            let leaf = self.leaves.get_mut(&tag)?;
+            // A scrap beyond the lease would be there twice after a crash.
+            leaf.asked = leaf.asked.max(leaf.cursor);
+            Some(Mark { tag, leased: leaf.asked, scraps: leaf.scraps.clone() })
+        });
+        marks.collect()
+    }
+
+    /// Undoes a take of which no mark was made.
+    fn undo(&mut self, places: &[Place]) {
+        // Backwards, so that the cursor follows.
+        for place in places.iter().rev() {
+            let Some(stretch) = self.release(*place) else { continue };
+            match self.leaves.get_mut(&place.tag) {
+                Some(leaf) if leaf.open && stretch.start + stretch.len == leaf.cursor => {
+                    leaf.cursor = stretch.start;
+                    self.free += u64::from(stretch.len);
+                }
+                _ => self.keep(place.tag, stretch),
+            }
+        }
+    }
+
+    /// Keeps a stretch to be taken before anything new.
+    fn keep(&mut self, tag: SheetTag, stretch: Stretch) {
+        let Some(leaf) = self.leaves.get_mut(&tag) else { return };
+        self.free += u64::from(stretch.len);
+        match leaf.scraps.last_mut() {
+            Some(last) if stretch.start + stretch.len == last.start => {
+                last.start = stretch.start;
+                last.len += stretch.len;
+            }
+            _ => {
+                leaf.scraps.push(stretch);
+                self.scraps.push(tag);
+            }
+        }
     }
 
     fn release(&mut self, place: Place) -> Option<Stretch> {

@@ -162,8 +162,8 @@ impl NodeConfig {
     /// # Errors
     /// [`ConfigError`] names the file, the line and what to change.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::File { path: path.to_owned(), source })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ConfigError::File { path: path.to_owned(), source })?;
         let mut config: Self = toml::from_str(&text)
             .map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })?;
         config.check().map_err(|reason| ConfigError::Value { path: path.to_owned(), reason })?;
@@ -207,8 +207,7 @@ impl NodeConfig {
 
     fn rebase(&mut self, folder: &Path) {
         let files = &mut self.files;
-        let own =
-            [&mut files.identity, &mut files.tls, &mut files.trust, &mut files.store, &mut files.master_key];
+        let own = [&mut files.identity, &mut files.tls, &mut files.trust, &mut files.store, &mut files.master_key];
         for path in own {
             *path = folder.join(&*path);
         }

@@ -79,12 +79,7 @@ impl Forwards {
     }
 }
 
-async fn listen(
-    network: Arc<Network>,
-    id: Option<ForwardId>,
-    forward: ForwardSection,
-    failures: mpsc::Sender<Failed>,
-) {
+async fn listen(network: Arc<Network>, id: Option<ForwardId>, forward: ForwardSection, failures: mpsc::Sender<Failed>) {
     let ForwardSection { listen, to, connect } = forward;
     let listener = match bind(&listen).await {
         Ok(listener) => listener,

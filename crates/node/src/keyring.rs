@@ -457,12 +457,7 @@ fn mode(pad: Option<&[u8; 32]>) -> Delivery {
 
 /// The final key: HKDF over the hub's share and the pair's own parts. Which parts there are is in
 /// the derivation, so that a key without a part never equals one with it.
-fn combine(
-    meta: &KeyMeta,
-    share: &KeyMaterial,
-    pad: Option<&[u8; 32]>,
-    kem: Option<&SharedSecret>,
-) -> Option<PairKey> {
+fn combine(meta: &KeyMeta, share: &KeyMaterial, pad: Option<&[u8; 32]>, kem: Option<&SharedSecret>) -> Option<PairKey> {
     let mut parts = Zeroizing::new(Vec::with_capacity(96));
     parts.extend_from_slice(share.expose());
     parts.extend_from_slice(pad.map_or(&[][..], |pad| &pad[..]));

@@ -135,7 +135,7 @@ impl Pairs {
             for stream in pair.streams.values_mut() {
                 stream.waiting.retain(|id, _| !keys.contains(id));
                 let runs = [stream.sending, stream.receiving].into_iter().flatten().any(|id| keys.contains(&id));
-                if runs {
+                if runs && stream.cut.borrow().is_none() {
                     stream.cut.send_replace(Some(Cut::Revoked));
                 }
             }

@@ -7,7 +7,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crypto::{Entropy, IdentityKey};
 use link::{Engine, LinkSpec};
 use session::endpoint::{DEADLINE, EndpointError};
-use session::{Arrival, Channel, Endpoint, EndpointConfig, HandshakeError, Limits, Listener, TlsKey, TrustError, TrustStore};
+use session::{
+    Arrival, Channel, Endpoint, EndpointConfig, HandshakeError, Limits, Listener, TlsKey, TrustError, TrustStore,
+};
 use store::StoreHandle;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};

@@ -137,7 +137,9 @@ pub(crate) async fn accept<S: AsyncRead + AsyncWrite>(
             let local = if allowed(&onward) {
                 connect(&onward).await
             } else {
-                Err(format!("`{onward}` is not a forward to this node: add it with `qecnet forward add`, or under `accept`"))
+                Err(format!(
+                    "`{onward}` is not a forward to this node: add it with `qecnet forward add`, or under `accept`"
+                ))
             };
             match local {
                 Ok(local) => send.frame(OPENED, &[]).await.map(|()| local),

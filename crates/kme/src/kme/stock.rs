@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use crypto::Secret32;
 use store::Changes;
@@ -14,6 +15,9 @@ use crate::names::{self, Meta, Side, Stage};
 use crate::peer::{Drawn, Material, Offer, PeerAnswer, PeerMessage, SupplyError};
 use crate::secret::RawBits;
 use crate::shelf::Mark;
+
+/// Longest wait for the supply, so that one that hangs does not hold up other pairs for ever.
+const DRAW: Duration = Duration::from_secs(30);
 
 /// Why a shelf was not filled.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +54,7 @@ impl Kme {
         } else {
             line.level.fetch_max(units, Ordering::Relaxed);
         }
+        line.starved.store(true, Ordering::Relaxed);
         self.fill(line);
     }
 
@@ -67,7 +72,11 @@ impl Kme {
     }
 
     async fn fill_up(self: &Arc<Self>, line: &Arc<Line>) {
-        while !self.is_closed() && lock(&line.shelf).free() < line.level.load(Ordering::Relaxed) {
+        let short = || {
+            let starved = line.starved.swap(false, Ordering::Relaxed);
+            starved || lock(&line.shelf).free() < line.level.load(Ordering::Relaxed)
+        };
+        while !self.is_closed() && short() {
             match self.stock(line).await {
                 Ok(()) => {
                     line.peer_down.store(false, Ordering::Relaxed);
@@ -100,7 +109,9 @@ impl Kme {
         let units = self.sheet_units(line);
         let bytes = usize::from(units) * UNIT;
         let permit = self.draws.acquire().await.map_err(|_| StockError::NotDurable)?;
-        let Drawn { bits, reference, path } = self.supply.draw(&line.kme, bytes).await?;
+        let drawn = timeout(DRAW, self.supply.draw(&line.kme, bytes)).await;
+        let Drawn { bits, reference, path } =
+            drawn.map_err(|_| SupplyError::Failed("it gave no answer".to_owned()))??;
         drop(permit);
         if bits.expose().len() != bytes {
             return Err(SupplyError::Failed("it gave another number of bits than asked for".to_owned()).into());
@@ -119,8 +130,8 @@ impl Kme {
         let tag = loop {
             let tag = SheetTag::from_bytes(self.entropy.array()?);
             let mut sheets = lock(&self.sheets);
-            if !sheets.contains_key(&tag) {
-                sheets.insert(tag, meta.clone());
+            if let std::collections::hash_map::Entry::Vacant(free) = sheets.entry(tag) {
+                free.insert(meta.clone());
                 break tag;
             }
         };

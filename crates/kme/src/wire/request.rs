@@ -140,7 +140,7 @@ impl RawEnc {
             return Err(Refusal::NumberOutOfBounds { max: limits.max_key_per_request });
         }
         let size = self.size.unwrap_or(u64::from(limits.key_size));
-        if size % 8 != 0 {
+        if !size.is_multiple_of(8) {
             return Err(Refusal::SizeNotBytes);
         }
         if size < u64::from(limits.min_key_size) || size > u64::from(limits.max_key_size) {

@@ -15,7 +15,7 @@ use kme::peer::{BoxFuture, Drawn, KeyPath, Peer, PeerAnswer, PeerError, PeerMess
 use kme::sae::{Credential, SaeAuthority};
 use kme::server::{ServerTls, serve};
 use kme::{Kme, KmeId, Parts, RawBits, SaeId};
-use store::{Store, StoreHandle};
+use store::{Store, StoreHandle, VaultName};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -35,18 +35,45 @@ fn now() -> Timestamp {
     Timestamp::from_millis(since.as_millis() as u64)
 }
 
-/// Bits that all sites share by reference, as over a quantum channel, while there are `left` bytes.
+/// Bytes that can be drawn still, and that were drawn.
+struct Account {
+    left: usize,
+    drawn: usize,
+}
+
+/// Bits that all sites share by reference, as over a quantum channel.
 pub(crate) struct SharedBits {
     known: Mutex<HashMap<Vec<u8>, Vec<u8>>>,
-    pub(crate) left: AtomicUsize,
+    account: Mutex<Account>,
     pub(crate) path: Mutex<KeyPath>,
     draws: AtomicUsize,
 }
 
 impl SharedBits {
     fn new() -> Arc<Self> {
+        let account = Mutex::new(Account { left: usize::MAX, drawn: 0 });
         let (known, path) = (Mutex::default(), Mutex::new(KeyPath::QkdKem));
-        Arc::new(Self { known, left: AtomicUsize::new(usize::MAX), path, draws: AtomicUsize::new(0) })
+        Arc::new(Self { known, account, path, draws: AtomicUsize::new(0) })
+    }
+
+    /// From now on there are `left` bytes.
+    pub(crate) fn leave(&self, left: usize) {
+        self.account.lock().unwrap().left = left;
+    }
+
+    /// Keys of 256 bits drawn so far.
+    pub(crate) fn drawn(&self) -> u64 {
+        self.account.lock().unwrap().drawn as u64 / 32
+    }
+
+    fn spend(&self, bytes: usize) -> bool {
+        let mut account = self.account.lock().unwrap();
+        let enough = account.left >= bytes;
+        if enough {
+            account.left -= bytes;
+            account.drawn += bytes;
+        }
+        enough
     }
 }
 
@@ -55,11 +82,9 @@ pub(crate) struct TestSupply(Arc<SharedBits>);
 impl Supply for TestSupply {
     fn draw<'a>(&'a self, kme: &'a KmeId, bytes: usize) -> BoxFuture<'a, Result<Drawn, SupplyError>> {
         Box::pin(async move {
-            let spend = |left: usize| left.checked_sub(bytes);
-            self.0
-                .left
-                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, spend)
-                .map_err(|_| SupplyError::Dry(kme.clone()))?;
+            if !self.0.spend(bytes) {
+                return Err(SupplyError::Dry(kme.clone()));
+            }
             let mut bits = vec![0; bytes];
             entropy().fill(&mut bits).unwrap();
             let reference = self.0.draws.fetch_add(1, Ordering::SeqCst).to_be_bytes().to_vec();
@@ -223,6 +248,14 @@ impl World {
         Site { kme, notes, address, authority, store, server }
     }
 
+    /// Lets no more bits be drawn, and returns the keys that `a1` can have for `b1` once all that was drawn is in the
+    /// pool or among the `delivered`.
+    pub(crate) async fn freeze(&self, site: &Site, delivered: u64) -> u64 {
+        self.bits.leave(0);
+        until("all bits are accounted for", || self.bits.drawn() == delivered + site.stored("a1", "b1")).await;
+        site.stored("a1", "b1")
+    }
+
     pub(crate) async fn pair(&self) -> (Site, Site) {
         (self.start(config("ka")).await, self.start(config("kb")).await)
     }
@@ -256,6 +289,22 @@ impl Site {
     pub(crate) fn stored(&self, master: &str, slave: &str) -> u64 {
         let master = self.kme.directory().sae(&sae(master)).unwrap();
         self.kme.status(&master, &sae(slave)).unwrap().stored_key_count
+    }
+
+    /// Sheets in the vault.
+    pub(crate) async fn sheets(&self) -> Vec<VaultName> {
+        self.store.secret_names("kme/sheet/").await.unwrap()
+    }
+
+    /// Whether `bytes` are in a sheet of the vault.
+    pub(crate) async fn vault_holds(&self, bytes: &[u8]) -> bool {
+        for name in self.sheets().await {
+            let secret = self.store.secret(name).await.unwrap();
+            if secret.is_some_and(|secret| secret.expose().windows(bytes.len()).any(|window| window == bytes)) {
+                return true;
+            }
+        }
+        false
     }
 
     /// Stops as a service is stopped.

@@ -15,8 +15,15 @@ use crate::fixture::{Site, World, config, sae};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn guard() -> Guard {
-    let short = types::Millis::new(400);
-    Guard { handshake: short, head: short, body: short, write: short, body_len: 4_096, ..Guard::default() }
+    let short = types::Millis::new(1_500);
+    Guard {
+        handshake: types::Millis::from_secs(3),
+        head: short,
+        body: short,
+        write: short,
+        body_len: 4_096,
+        ..Guard::default()
+    }
 }
 
 async fn raw(site: &Site, name: &str) -> tokio_rustls::client::TlsStream<TcpStream> {

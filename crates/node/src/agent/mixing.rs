@@ -122,8 +122,10 @@ impl Agent {
         let (mut receipts, mut starts, mut awaited) = (Vec::new(), BTreeSet::new(), Vec::new());
         for (key, share) in frame.keys.into_iter().zip(shares) {
             let (id, meta) = (key.key, KeyMeta::from(key));
-            let cut_off =
-                meta.participants.iter().any(|node| *node != self.parts.me && !admits(&self.parts.network.admitted, node));
+            let cut_off = meta
+                .participants
+                .iter()
+                .any(|node| *node != self.parts.me && !admits(&self.parts.network.admitted, node));
             if cut_off {
                 self.tell_failed(vec![id], "a participant is not admitted here");
                 continue;

@@ -75,7 +75,11 @@ fn different_parts_never_lead_to_a_receipt() {
         let proof = a.mix(id, Some(&[3; 32]), &kem(2)).unwrap();
         let answer = b.answer(&node("n1"), id, Some(&[their_pad; 32]), &[kem(their_kem)], &proof);
         assert_eq!(answer.unwrap_err(), KeyError::Mismatch(id));
-        assert_eq!(a.confirm(&node("n2"), id, &proof).unwrap_err(), KeyError::Mismatch(id), "a proof is not its own answer");
+        assert_eq!(
+            a.confirm(&node("n2"), id, &proof).unwrap_err(),
+            KeyError::Mismatch(id),
+            "a proof is not its own answer"
+        );
         assert!(a.changes().is_empty() && b.changes().is_empty());
         assert!(a.abandon(&node("n2"), id) && b.abandon(&node("n1"), id));
         assert_eq!(b.deliver(meta(7, true), share(1)), Ok(Delivered::Ignored), "a key that failed does not come back");

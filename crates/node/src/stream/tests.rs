@@ -72,7 +72,8 @@ async fn path<S>(a: &Side, b: &Side, io: (S, S)) -> Path
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
-    let (front, back) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let (front, back) =
+        (TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap());
     let onward = back.local_addr().unwrap().to_string();
     let near = TcpStream::connect(front.local_addr().unwrap()).await.unwrap();
     let (tcp, _) = front.accept().await.unwrap();
