@@ -162,6 +162,23 @@ impl World {
         invariant::replay_gives_the_same_state(&self.hub)
     }
 
+    /// Runs until every sound pair is keyed, at most `span`. At any one moment a rotation may be
+    /// under way between the two ends of a pair.
+    ///
+    /// # Errors
+    /// An invariant that does not hold, or what is still missing when the time is up.
+    pub fn heal(&mut self, span: Millis) -> Result<(), Violation> {
+        let end = self.now + span;
+        loop {
+            self.run(Millis::new(100))?;
+            match invariant::every_sound_pair_is_keyed(&self.hub, &self.nodes) {
+                Err(missing) if self.now >= end => return Err(missing),
+                Err(_) => {}
+                Ok(()) => return Ok(()),
+            }
+        }
+    }
+
     fn tick(&mut self) -> Result<(), Violation> {
         let back = if self.chance(self.faults.clock_back) { Millis::from_secs(5) } else { Millis::new(0) };
         let at = self.now - back;
