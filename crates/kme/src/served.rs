@@ -82,6 +82,13 @@ pub(crate) struct Parcel {
     pub(crate) since: Timestamp,
 }
 
+impl Parcel {
+    /// Whether `slave` is one of its slaves.
+    pub(crate) fn is_for(&self, slave: &SaeId) -> bool {
+        self.waiting.contains(slave) || self.served.contains(slave)
+    }
+}
+
 /// Where a key asked for lies.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Source {

@@ -32,7 +32,7 @@ impl Kme {
         let mut wanted = Vec::with_capacity(request.ids.len());
         let mut keys = Vec::with_capacity(request.ids.len());
         for id in &request.ids {
-            let (source, key) = self.find(id).await?.ok_or(Refusal::KeysNotFound)?;
+            let (source, key) = self.find(&caller.id, id).await?.ok_or(Refusal::KeysNotFound)?;
             wanted.push((*id, source));
             keys.push(DeliveredKey { id: *id, key });
         }
@@ -93,21 +93,28 @@ impl Kme {
         self.soil(fetched.sheets.iter().map(|(tag, _)| *tag));
     }
 
-    /// Where a key lies, and a copy of it. A copy of a key that was fetched before is refused, and wiped, after.
-    async fn find(&self, id: &KeyUuid) -> Result<Option<(Source, KeyBytes)>, Refusal> {
-        let storage = |error: store::ReadError| {
-            tracing::error!(%error, "a key cannot be read");
-            Refusal::Storage
-        };
-        if lock(&self.served).parcels.contains_key(id) {
-            let secret = self.store.secret(names::parcel_key(id)).await.map_err(storage)?;
-            return Ok(secret.map(|secret| (Source::Parcel, KeyBytes::from_slice(secret.expose()))));
+    /// Where a key lies for `slave`, and a copy of it. A copy of a key that was fetched before is refused, and wiped,
+    /// after. A key shared with an additional slave may lie here twice: on its own, and in the sheet of the first slave.
+    async fn find(&self, slave: &SaeId, id: &KeyUuid) -> Result<Option<(Source, KeyBytes)>, Refusal> {
+        let parcel = lock(&self.served).parcels.get(id).map(|parcel| parcel.is_for(slave));
+        if parcel != Some(true)
+            && let Some(found) = self.find_in_sheet(id).await?
+        {
+            return Ok(Some(found));
         }
+        if parcel.is_none() {
+            return Ok(None);
+        }
+        let secret = self.store.secret(names::parcel_key(id)).await.map_err(unreadable)?;
+        Ok(secret.map(|secret| (Source::Parcel, KeyBytes::from_slice(secret.expose()))))
+    }
+
+    async fn find_in_sheet(&self, id: &KeyUuid) -> Result<Option<(Source, KeyBytes)>, Refusal> {
         let Some(claimed) = id.place() else { return Ok(None) };
         if !lock(&self.served).sheets.contains_key(&claimed.tag) {
             return Ok(None);
         }
-        let Some(body) = self.bodies.load(claimed.tag).await.map_err(storage)? else { return Ok(None) };
+        let Some(body) = self.bodies.load(claimed.tag).await.map_err(unreadable)? else { return Ok(None) };
         let place = body.place_of(id);
         Ok(place.and_then(|place| Some((Source::Sheet(place), body.key(place)?))))
     }
@@ -116,4 +123,9 @@ impl Kme {
     pub(super) fn soil(&self, tags: impl Iterator<Item = SheetTag>) {
         lock(&self.dirty).extend(tags);
     }
+}
+
+fn unreadable(error: store::ReadError) -> Refusal {
+    tracing::error!(%error, "a key cannot be read");
+    Refusal::Storage
 }

@@ -85,7 +85,7 @@ async fn shared_keys_survive_a_restart() {
     let (kb, kc) = (world.start(config("kb")).await, world.start(config("kc")).await);
     let last = kc.client("c1").dec_keys(&sae("a1"), &id).await.unwrap();
     assert_eq!(first[0].key.expose(), last[0].key.expose());
-    assert_eq!(refusal(kb.client("b2").dec_keys(&sae("a1"), &id).await).0, 400);
+    assert_eq!(refusal(kb.client("b2").dec_keys(&sae("a1"), &id).await).0, 401, "delivered again after a restart");
     assert_eq!(kb.client("b1").dec_keys(&sae("a1"), &id).await.unwrap().len(), 1);
 }
 
