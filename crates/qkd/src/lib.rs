@@ -26,6 +26,7 @@ mod clmul;
 mod detector;
 mod fibre;
 mod field;
+mod gf16;
 mod ledger;
 mod simd;
 mod source;

@@ -1,22 +1,25 @@
-//! The one module with `unsafe` code: the inner loops of the transform in [`crate::additive`],
-//! on `PCLMULQDQ` and on the 512-bit `VPCLMULQDQ`, each beside a portable twin tested equal.
+//! The one module with `unsafe` code: the inner loops of the transform in [`crate::additive`] and
+//! of plain products, on `GFNI` and `VPCLMULQDQ` of 512 bits or on `PCLMULQDQ`, each beside a
+//! portable twin tested equal.
 //!
-//! What makes it sound: every vector load and store goes through a slice whose length was checked
-//! in the same function, and a function with a target feature is reached only after the processor
-//! was asked for it.
+//! What makes it sound: every vector load and store goes through a slice or a [`Group`] whose
+//! length was checked in the same function, and a function with a target feature is reached only
+//! after the processor was asked for it.
 #![allow(unsafe_code)]
 
-use crate::field::mul;
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 /// Which instructions to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Level {
     /// Plain integer arithmetic.
     Portable,
-    /// 128-bit carry-less multiplication.
+    /// 128-bit carry-less multiplication, and integer arithmetic on 256 bits.
     #[cfg(target_arch = "x86_64")]
     Narrow,
-    /// Four 128-bit carry-less multiplications at a time.
+    /// Four 128-bit carry-less multiplications at a time, and 8 x 8 bit matrices.
     #[cfg(target_arch = "x86_64")]
     Wide,
 }
@@ -32,10 +35,16 @@ impl Level {
         let mut levels = vec![Self::Portable];
         #[cfg(target_arch = "x86_64")]
         {
-            if is_x86_feature_detected!("pclmulqdq") && is_x86_feature_detected!("sse4.1") {
+            let narrow = is_x86_feature_detected!("pclmulqdq") && is_x86_feature_detected!("avx2");
+            let wide = is_x86_feature_detected!("vpclmulqdq")
+                && is_x86_feature_detected!("gfni")
+                && is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vbmi");
+            if narrow {
                 levels.push(Self::Narrow);
             }
-            if is_x86_feature_detected!("vpclmulqdq") && is_x86_feature_detected!("avx512f") && levels.len() == 2 {
+            if narrow && wide {
                 levels.push(Self::Wide);
             }
         }
@@ -43,18 +52,89 @@ impl Level {
     }
 }
 
-/// A factor w, and w·x^64, so that a product needs one reduction only.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Factor {
-    low: u128,
-    high: u128,
+/// Eight elements of an array of points. An element is eight values of GF(2^16): their low bytes
+/// make one word, their high bytes another.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C, align(64))]
+pub(crate) struct Group {
+    pub(crate) lo: [u64; 8],
+    pub(crate) hi: [u64; 8],
 }
 
+impl zeroize::DefaultIsZeroes for Group {}
+
+/// Multiplication by a value of GF(2^16) as four 8 x 8 bit matrices: from the low byte to the low
+/// one, from high to low, from low to high, from high to high. Row i of a matrix is byte 7 - i, as
+/// the instruction wants it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Factor(pub(crate) [u64; 4]);
+
 impl Factor {
-    pub(crate) fn new(w: u128) -> Self {
-        Self { low: w, high: mul(w, 1 << 64) }
+    pub(crate) fn new(w: u16) -> Self {
+        let part = |input: usize, output: usize| {
+            matrix(|bit| crate::gf16::mul(w, 1 << (8 * input + bit)).to_le_bytes()[output])
+        };
+        Self([part(0, 0), part(1, 0), part(0, 1), part(1, 1)])
+    }
+
+    /// The factor of the sum of two values.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i] ^ other.0[i]))
+    }
+
+    /// Whether the value is one of GF(2^8).
+    fn is_small(&self) -> bool {
+        self.0[1] | self.0[2] == 0
     }
 }
+
+/// The 8 x 8 matrix that takes bit k of a byte to `column(k)`.
+pub(crate) fn matrix(column: impl Fn(usize) -> u8) -> u64 {
+    (0..8).fold(0, |all, k| {
+        let column = column(k);
+        (0..8).fold(all, |all, i| all | u64::from(column >> i & 1) << (8 * (7 - i) + k))
+    })
+}
+
+/// A linear map of words of 64 or 128 bits, as matrices for whole vectors and as a table of the
+/// values of each byte.
+pub(crate) struct LinearMap {
+    /// `matrices[out][in]` of bytes.
+    matrices: [[u64; 16]; 16],
+    table: Vec<[u128; 256]>,
+}
+
+impl LinearMap {
+    /// From the image of each input bit.
+    pub(crate) fn new(columns: &[u128]) -> Self {
+        let image = |bit: usize| columns.get(bit).copied().unwrap_or(0);
+        let matrices =
+            std::array::from_fn(|out| std::array::from_fn(|from| matrix(|k| (image(8 * from + k) >> (8 * out)) as u8)));
+        let table = (0..columns.len() / 8)
+            .map(|byte| {
+                let mut values = [0_u128; 256];
+                for value in 1..256_usize {
+                    let low = value.trailing_zeros() as usize;
+                    values[value] = values[value & (value - 1)] ^ image(8 * byte + low);
+                }
+                values
+            })
+            .collect();
+        Self { matrices, table }
+    }
+}
+
+/// What the six lowest layers need over one run of eight groups: the factors of layers 5, 4 and 3,
+/// and the parts of those of layers 2, 1 and 0 that all blocks of the run share.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Run {
+    pub(crate) upper: [Factor; 7],
+    pub(crate) lower: [Factor; 3],
+}
+
+/// The other parts of the factors of layers 2, 1 and 0, for the eight groups of any run: all are
+/// of GF(2^8), so one matrix each. One block in layer 2, two in layer 1, four in layer 0.
+pub(crate) type Lanes = [[u64; 8]; 7];
 
 /// Adds `from` to `to`, element by element, over the shorter of the two.
 #[inline]
@@ -68,70 +148,108 @@ pub(crate) fn add<T: Copy + std::ops::BitXorAssign>(level: Level, to: &mut [T], 
     to.iter_mut().zip(from).for_each(|(t, f)| *t ^= *f);
 }
 
-/// Unreduced sums of products: low + middle·x^64 + high·x^128.
-pub(crate) struct Sums {
-    pub(crate) low: Vec<u128>,
-    pub(crate) middle: Vec<u128>,
-    pub(crate) high: Vec<u128>,
-}
-
-/// One layer of the transform over blocks of `2 * half` elements: with the block's factor w, the
-/// halves (a, b) become (a + w·b, a + w·b + b).
-pub(crate) fn layer(level: Level, data: &mut [u128], half: usize, factors: &[Factor]) {
-    for_blocks::<false>(level, data, half, factors);
-}
-
-/// The inverse of [`layer`].
-pub(crate) fn unlayer(level: Level, data: &mut [u128], half: usize, factors: &[Factor]) {
-    for_blocks::<true>(level, data, half, factors);
-}
-
-fn for_blocks<const INVERSE: bool>(level: Level, data: &mut [u128], half: usize, factors: &[Factor]) {
+/// One layer of the transform over blocks of `2 * half` groups: with the block's factor w, the
+/// halves (a, b) become (a + w·b, a + w·b + b). With `inverse`, back again.
+pub(crate) fn layer(level: Level, data: &mut [Group], half: usize, factors: &[Factor], inverse: bool) {
     match level {
-        Level::Portable => {
-            for (block, w) in data.chunks_exact_mut(2 * half).zip(factors) {
-                let (a, b) = block.split_at_mut(half);
-                for (a, b) in a.iter_mut().zip(b) {
-                    if INVERSE {
-                        *b ^= *a;
-                    }
-                    *a ^= mul(*b, w.low);
-                    if !INVERSE {
-                        *b ^= *a;
-                    }
-                }
-            }
-        }
+        Level::Portable => portable::layer(data, half, factors, inverse),
         // SAFETY: `Level::all` gives these only where the processor has their features.
         #[cfg(target_arch = "x86_64")]
-        Level::Narrow => unsafe { x86::layer::<INVERSE>(data, half, factors) },
+        Level::Narrow => unsafe { x86::narrow_layer(data, half, factors, inverse) },
         #[cfg(target_arch = "x86_64")]
-        Level::Wide => unsafe { x86::wide_layer::<INVERSE>(data, half, factors) },
+        Level::Wide if inverse => unsafe { x86::wide_layer::<true>(data, half, factors) },
+        #[cfg(target_arch = "x86_64")]
+        Level::Wide => unsafe { x86::wide_layer::<false>(data, half, factors) },
     }
 }
 
-/// Adds the products of each pair, element by element, to `sums`. Every slice must be at least as
-/// long as `sums`.
-pub(crate) fn multiply_add(level: Level, sums: &mut Sums, pairs: &[(&[u128], &[u128])]) {
+/// Two layers at once over one block of `4 * quarter` groups: `top` is the factor of the upper
+/// layer, `low` those of the two blocks of the lower one. With `inverse`, back again.
+pub(crate) fn two_layers(level: Level, data: &mut [Group], top: Factor, low: [Factor; 2], inverse: bool) {
+    #[cfg(target_arch = "x86_64")]
+    if level == Level::Wide {
+        // SAFETY: `Level::all` gives this only where the processor has its features.
+        return unsafe {
+            if inverse {
+                x86::wide_two_layers::<true>(data, top, low)
+            } else {
+                x86::wide_two_layers::<false>(data, top, low)
+            }
+        };
+    }
+    let (half, quarter) = (data.len() / 2, data.len() / 4);
+    if inverse {
+        layer(level, data, quarter, &low, true);
+        layer(level, data, half, &[top], true);
+    } else {
+        layer(level, data, half, &[top], false);
+        layer(level, data, quarter, &low, false);
+    }
+}
+
+/// The six lowest layers over one run of eight groups. The forward direction leaves element
+/// 8·l + r of the run at place l of group r; the inverse expects it there.
+pub(crate) fn six_layers(level: Level, run: &mut [Group; 8], factors: &Run, lanes: &Lanes, inverse: bool) {
     match level {
-        Level::Portable => portable_multiply_add(sums, pairs, 0),
+        Level::Portable => portable::six_layers(run, factors, lanes, inverse),
+        // SAFETY: `Level::all` gives these only where the processor has their features.
         #[cfg(target_arch = "x86_64")]
-        Level::Narrow => portable_multiply_add(sums, pairs, 0),
-        // SAFETY: `Level::all` gives this level only where the processor has its features.
+        Level::Narrow => unsafe { x86::narrow_six_layers(run, factors, lanes, inverse) },
         #[cfg(target_arch = "x86_64")]
-        Level::Wide => unsafe { x86::wide_multiply_add(sums, pairs) },
+        Level::Wide if inverse => unsafe { x86::wide_six_layers::<true>(run, factors, lanes) },
+        #[cfg(target_arch = "x86_64")]
+        Level::Wide => unsafe { x86::wide_six_layers::<false>(run, factors, lanes) },
     }
 }
 
-fn portable_multiply_add(sums: &mut Sums, pairs: &[(&[u128], &[u128])], from: usize) {
-    use crate::clmul::clmul;
-    for (a, b) in pairs {
-        for i in from..sums.low.len() {
-            let (a0, a1, b0, b1) = (a[i] as u64, (a[i] >> 64) as u64, b[i] as u64, (b[i] >> 64) as u64);
-            sums.low[i] ^= clmul(a0, b0);
-            sums.middle[i] ^= clmul(a0, b1) ^ clmul(a1, b0);
-            sums.high[i] ^= clmul(a1, b1);
+/// Maps each word to an element. There must be eight words to a group, and eight groups to a run.
+pub(crate) fn words_to_groups(level: Level, map: &LinearMap, words: &[u64], groups: &mut [Group]) {
+    for (words, groups) in words.as_chunks::<64>().0.iter().zip(groups.as_chunks_mut::<8>().0) {
+        #[cfg(target_arch = "x86_64")]
+        if level == Level::Wide {
+            // SAFETY: `Level::all` gives this only where the processor has its features.
+            unsafe { x86::words_to_run(map, words, groups) };
+            continue;
         }
+        let _ = level;
+        portable::words_to_run(map, words, groups);
+    }
+}
+
+/// Maps each element to 128 bits.
+pub(crate) fn groups_to_words(level: Level, map: &LinearMap, groups: &[Group], words: &mut [u128]) {
+    for (words, groups) in words.as_chunks_mut::<64>().0.iter_mut().zip(groups.as_chunks::<8>().0) {
+        #[cfg(target_arch = "x86_64")]
+        if level == Level::Wide {
+            // SAFETY: `Level::all` gives this only where the processor has its features.
+            unsafe { x86::run_to_words(map, groups, words) };
+            continue;
+        }
+        let _ = level;
+        portable::run_to_words(map, groups, words);
+    }
+}
+
+/// Puts groups into `to`, each `stride` groups after the one before, past the caches.
+pub(crate) fn scatter(level: Level, from: &[Group], to: &mut [Group], stride: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if level == Level::Wide {
+        // SAFETY: `Level::all` gives this only where the processor has its features.
+        return unsafe { x86::scatter(from, to, stride) };
+    }
+    let _ = level;
+    to.iter_mut().step_by(stride).zip(from).for_each(|(to, group)| *to = *group);
+}
+
+/// out[r] = sum over j of inputs[j]·windows[r + columns - 1 - j], element by element.
+pub(crate) fn convolve(level: Level, inputs: &[Group], windows: &[Group], out: &mut [Group]) {
+    match level {
+        Level::Portable => portable::convolve(inputs, windows, out),
+        // SAFETY: `Level::all` gives these only where the processor has their features.
+        #[cfg(target_arch = "x86_64")]
+        Level::Narrow => unsafe { x86::narrow_convolve(inputs, windows, out) },
+        #[cfg(target_arch = "x86_64")]
+        Level::Wide => unsafe { x86::wide_convolve(inputs, windows, out) },
     }
 }
 
@@ -143,7 +261,7 @@ pub(crate) fn sliding_products(level: Level, x: &[u64], s: &[u64], out: &mut [u1
         return;
     }
     match level {
-        Level::Portable => portable_sliding_products(x, s, &mut out[..len]),
+        Level::Portable => portable::sliding_products(x, s, &mut out[..len]),
         // SAFETY: as above; the bounds of `s` are checked by slicing.
         #[cfg(target_arch = "x86_64")]
         Level::Narrow => unsafe { x86::sliding_products(x, s, &mut out[..len]) },
@@ -152,234 +270,5 @@ pub(crate) fn sliding_products(level: Level, x: &[u64], s: &[u64], out: &mut [u1
     }
 }
 
-fn portable_sliding_products(x: &[u64], s: &[u64], out: &mut [u128]) {
-    for (c, out) in out.iter_mut().enumerate() {
-        let window = s[c..c + x.len()].iter().rev();
-        *out = x.iter().zip(window).fold(0, |sum, (&x, &s)| sum ^ crate::clmul::clmul(x, s));
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use std::arch::x86_64::{
-        __m128i, __m512i, _mm_clmulepi64_si128, _mm_cvtsi128_si64, _mm_extract_epi64, _mm_set_epi64x,
-        _mm_setzero_si128, _mm_slli_si128, _mm_xor_si128, _mm512_broadcast_i32x4, _mm512_clmulepi64_epi128,
-        _mm512_loadu_si512, _mm512_maskz_unpacklo_epi64, _mm512_set1_epi64, _mm512_setzero_si512, _mm512_storeu_si512,
-        _mm512_ternarylogic_epi64, _mm512_xor_si512,
-    };
-
-    use super::{Factor, Sums};
-
-    #[inline]
-    #[target_feature(enable = "sse2")]
-    fn get(x: u128) -> __m128i {
-        _mm_set_epi64x((x >> 64) as i64, x as i64)
-    }
-
-    #[inline]
-    #[target_feature(enable = "sse4.1")]
-    fn put(x: __m128i) -> u128 {
-        u128::from(_mm_extract_epi64::<1>(x) as u64) << 64 | u128::from(_mm_cvtsi128_si64(x) as u64)
-    }
-
-    /// b·w, with w as prepared in [`Factor`].
-    #[inline]
-    #[target_feature(enable = "pclmulqdq,sse4.1")]
-    fn times(b: __m128i, low: __m128i, high: __m128i) -> __m128i {
-        let bottom = _mm_xor_si128(_mm_clmulepi64_si128::<0x00>(b, low), _mm_clmulepi64_si128::<0x01>(b, high));
-        let top = _mm_xor_si128(_mm_clmulepi64_si128::<0x10>(b, low), _mm_clmulepi64_si128::<0x11>(b, high));
-        // bottom + top·x^64; the upper half of top is at x^128 = x^7 + x^2 + x + 1
-        let fold = _mm_clmulepi64_si128::<0x01>(top, _mm_set_epi64x(0, 0x87));
-        _mm_xor_si128(_mm_xor_si128(bottom, fold), _mm_slli_si128::<8>(top))
-    }
-
-    #[target_feature(enable = "pclmulqdq,sse4.1")]
-    pub(super) fn layer<const INVERSE: bool>(data: &mut [u128], half: usize, factors: &[Factor]) {
-        for (block, w) in data.chunks_exact_mut(2 * half).zip(factors) {
-            let (a, b) = block.split_at_mut(half);
-            let (low, high) = (get(w.low), get(w.high));
-            for (a, b) in a.iter_mut().zip(b) {
-                if INVERSE {
-                    *b ^= *a;
-                }
-                *a ^= put(times(get(*b), low, high));
-                if !INVERSE {
-                    *b ^= *a;
-                }
-            }
-        }
-    }
-
-    #[target_feature(enable = "avx512f")]
-    pub(super) fn wide_add<T: Copy + std::ops::BitXorAssign>(to: &mut [T], from: &[T]) {
-        to.iter_mut().zip(from).for_each(|(t, f)| *t ^= *f);
-    }
-
-    #[inline]
-    #[target_feature(enable = "vpclmulqdq,avx512f")]
-    fn wide_times(b: __m512i, low: __m512i, high: __m512i, poly: __m512i) -> __m512i {
-        let bottom =
-            _mm512_xor_si512(_mm512_clmulepi64_epi128::<0x00>(b, low), _mm512_clmulepi64_epi128::<0x01>(b, high));
-        let top = _mm512_xor_si512(_mm512_clmulepi64_epi128::<0x10>(b, low), _mm512_clmulepi64_epi128::<0x11>(b, high));
-        let fold = _mm512_clmulepi64_epi128::<0x01>(top, poly);
-        // top·x^64 below x^128: the low word of each lane moved up
-        let moved = _mm512_maskz_unpacklo_epi64(0b1010_1010, top, top);
-        _mm512_ternarylogic_epi64::<0x96>(bottom, fold, moved)
-    }
-
-    #[target_feature(enable = "vpclmulqdq,avx512f,pclmulqdq,sse4.1")]
-    pub(super) fn wide_layer<const INVERSE: bool>(data: &mut [u128], half: usize, factors: &[Factor]) {
-        if half < 4 {
-            return layer::<INVERSE>(data, half, factors);
-        }
-        let poly = _mm512_set1_epi64(0x87);
-        for (block, w) in data.chunks_exact_mut(2 * half).zip(factors) {
-            let (a, b) = block.split_at_mut(half);
-            let (low, high) = (_mm512_broadcast_i32x4(get(w.low)), _mm512_broadcast_i32x4(get(w.high)));
-            for (a, b) in a.chunks_exact_mut(4).zip(b.chunks_exact_mut(4)) {
-                // SAFETY: both chunks hold four 16-byte elements, 64 bytes; the accesses are unaligned ones.
-                unsafe {
-                    let (mut x, mut y) = (_mm512_loadu_si512(a.as_ptr().cast()), _mm512_loadu_si512(b.as_ptr().cast()));
-                    if INVERSE {
-                        y = _mm512_xor_si512(y, x);
-                    }
-                    x = _mm512_xor_si512(x, wide_times(y, low, high, poly));
-                    if !INVERSE {
-                        y = _mm512_xor_si512(y, x);
-                    }
-                    _mm512_storeu_si512(a.as_mut_ptr().cast(), x);
-                    _mm512_storeu_si512(b.as_mut_ptr().cast(), y);
-                }
-            }
-        }
-    }
-
-    #[target_feature(enable = "pclmulqdq,sse4.1")]
-    pub(super) fn sliding_products(x: &[u64], s: &[u64], out: &mut [u128]) {
-        for (c, out) in out.iter_mut().enumerate() {
-            let mut sum = _mm_setzero_si128();
-            for (&x, &s) in x.iter().zip(s[c..c + x.len()].iter().rev()) {
-                let (x, s) = (_mm_set_epi64x(0, x as i64), _mm_set_epi64x(0, s as i64));
-                sum = _mm_xor_si128(sum, _mm_clmulepi64_si128::<0x00>(x, s));
-            }
-            *out = put(sum);
-        }
-    }
-
-    #[target_feature(enable = "vpclmulqdq,avx512f,pclmulqdq,sse4.1")]
-    pub(super) fn wide_sliding_products(x: &[u64], s: &[u64], out: &mut [u128]) {
-        let whole = out.len() / 8 * 8;
-        for (block, out) in out[..whole].chunks_exact_mut(8).enumerate() {
-            let start = block * 8;
-            let (mut even, mut odd) = (_mm512_setzero_si512(), _mm512_setzero_si512());
-            for (words, &x) in s[start..start + x.len() + 7].windows(8).rev().zip(x) {
-                // SAFETY: a window holds eight 8-byte words, 64 bytes; the access is an unaligned one.
-                let words = unsafe { _mm512_loadu_si512(words.as_ptr().cast()) };
-                let x = _mm512_set1_epi64(x as i64);
-                even = _mm512_xor_si512(even, _mm512_clmulepi64_epi128::<0x00>(words, x));
-                odd = _mm512_xor_si512(odd, _mm512_clmulepi64_epi128::<0x01>(words, x));
-            }
-            let (mut a, mut b) = ([0_u128; 4], [0_u128; 4]);
-            // SAFETY: both arrays are 64 bytes; the accesses are unaligned ones.
-            unsafe {
-                _mm512_storeu_si512(a.as_mut_ptr().cast(), even);
-                _mm512_storeu_si512(b.as_mut_ptr().cast(), odd);
-            }
-            for (pair, (a, b)) in out.chunks_exact_mut(2).zip(a.into_iter().zip(b)) {
-                pair.copy_from_slice(&[a, b]);
-            }
-        }
-        let rest = s.get(whole..).unwrap_or_default();
-        sliding_products(x, rest, &mut out[whole..]);
-    }
-
-    #[target_feature(enable = "vpclmulqdq,avx512f")]
-    pub(super) fn wide_multiply_add(sums: &mut Sums, pairs: &[(&[u128], &[u128])]) {
-        let whole = sums.low.len() / 4 * 4;
-        for at in (0..whole).step_by(4) {
-            let (l, m, h) = (&mut sums.low[at..at + 4], &mut sums.middle[at..at + 4], &mut sums.high[at..at + 4]);
-            // SAFETY: each slice holds four 16-byte elements, 64 bytes; the accesses are unaligned ones.
-            unsafe {
-                let mut low = _mm512_loadu_si512(l.as_ptr().cast());
-                let mut middle = _mm512_loadu_si512(m.as_ptr().cast());
-                let mut high = _mm512_loadu_si512(h.as_ptr().cast());
-                for (a, b) in pairs {
-                    let a = _mm512_loadu_si512(a[at..at + 4].as_ptr().cast());
-                    let b = _mm512_loadu_si512(b[at..at + 4].as_ptr().cast());
-                    let one = _mm512_clmulepi64_epi128::<0x01>(a, b);
-                    let other = _mm512_clmulepi64_epi128::<0x10>(a, b);
-                    low = _mm512_xor_si512(low, _mm512_clmulepi64_epi128::<0x00>(a, b));
-                    middle = _mm512_ternarylogic_epi64::<0x96>(middle, one, other);
-                    high = _mm512_xor_si512(high, _mm512_clmulepi64_epi128::<0x11>(a, b));
-                }
-                _mm512_storeu_si512(l.as_mut_ptr().cast(), low);
-                _mm512_storeu_si512(m.as_mut_ptr().cast(), middle);
-                _mm512_storeu_si512(h.as_mut_ptr().cast(), high);
-            }
-        }
-        super::portable_multiply_add(sums, pairs, whole);
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::{Factor, Level, Sums, layer, multiply_add, sliding_products, unlayer};
-    use crate::seeded::Seeded;
-
-    fn random(rng: &mut Seeded, len: usize) -> Vec<u128> {
-        (0..len).map(|_| u128::from(rng.word()) << 64 | u128::from(rng.word())).collect()
-    }
-
-    #[test]
-    fn every_level_equals_the_portable_one() {
-        let mut rng = Seeded::new(1);
-        for half in [1, 2, 4, 8, 32] {
-            let factors: Vec<_> = random(&mut rng, 64 / half).into_iter().map(Factor::new).collect();
-            let data = random(&mut rng, 128);
-            let (mut wanted, mut undone) = (data.clone(), data.clone());
-            layer(Level::Portable, &mut wanted, half, &factors);
-            unlayer(Level::Portable, &mut undone, half, &factors);
-            for level in Level::all() {
-                let mut found = data.clone();
-                layer(level, &mut found, half, &factors);
-                assert_eq!(found, wanted, "{level:?} {half}");
-                unlayer(level, &mut found, half, &factors);
-                assert_eq!(found, data, "{level:?} {half}");
-                unlayer(level, &mut found, half, &factors);
-                assert_eq!(found, undone, "{level:?} {half}");
-            }
-        }
-    }
-
-    #[test]
-    fn every_level_adds_the_same_products() {
-        let mut rng = Seeded::new(2);
-        for len in [1, 3, 4, 17, 64] {
-            let (a, b, start) = (random(&mut rng, len), random(&mut rng, len), random(&mut rng, len));
-            let fresh = || Sums { low: start.clone(), middle: start.clone(), high: start.clone() };
-            let mut wanted = fresh();
-            multiply_add(Level::Portable, &mut wanted, &[(&a, &b), (&b, &start)]);
-            for level in Level::all() {
-                let mut found = fresh();
-                multiply_add(level, &mut found, &[(&a, &b), (&b, &start)]);
-                assert_eq!((&found.low, &found.middle, &found.high), (&wanted.low, &wanted.middle, &wanted.high));
-            }
-        }
-    }
-
-    #[test]
-    fn every_level_slides_the_same() {
-        let mut rng = Seeded::new(3);
-        for (n, c) in [(1, 1), (3, 8), (9, 7), (20, 33), (64, 16)] {
-            let x: Vec<u64> = (0..n).map(|_| rng.word()).collect();
-            let s: Vec<u64> = (0..n + c - 1).map(|_| rng.word()).collect();
-            let mut wanted = vec![0; c];
-            sliding_products(Level::Portable, &x, &s, &mut wanted);
-            for level in Level::all() {
-                let mut found = vec![0; c];
-                sliding_products(level, &x, &s, &mut found);
-                assert_eq!(found, wanted, "{level:?} {n} {c}");
-            }
-        }
-    }
-}
+mod tests;

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
-use super::{hash, seed_len};
-use crate::additive::Transform;
+use super::{Amplifier, hash, seed_len};
+use crate::additive::{MIN_LOG, Transform};
 use crate::bits::Bits;
 use crate::seeded::Seeded;
 use crate::simd::Level;
@@ -44,10 +44,17 @@ fn a_seed_of_another_length_is_refused() {
 #[test]
 fn the_transform_equals_the_plain_product() {
     let mut rng = Seeded::new(7);
+    let transform = Transform::new(Level::best());
     for (n, m) in [(1, 1), (64, 64), (65, 1), (20_000, 9_000), (2_100_000, 70), (70, 2_200_000), (2_097_153, 2_097_151)]
     {
         let (seed, input) = (random_bits(&mut rng, seed_len(n, m)), random_bits(&mut rng, n));
-        let fast = super::by_transform(&seed, &input, m, &Transform::new(Level::best()));
+        let fast = Amplifier::default().by_transform(
+            &seed,
+            &input,
+            m,
+            &transform,
+            super::best_log(n.div_ceil(64), m.div_ceil(64)),
+        );
         assert_eq!(fast.len(), m);
         if n.min(m) < 100_000 {
             assert!(fast.words() == super::by_words(&seed, &input, m, Level::Portable).words(), "{n} x {m}");
@@ -61,8 +68,11 @@ fn the_transform_equals_the_plain_product() {
     let (seed, input) = (random_bits(&mut rng, seed_len(9_000, 4_000)), random_bits(&mut rng, 9_000));
     let wanted = naive(&seed, &input, 4_000);
     for level in Level::all() {
-        let found = super::by_transform(&seed, &input, 4_000, &Transform::new(level));
-        assert!(found.words() == wanted.words(), "{level:?}");
+        let transform = Transform::new(level);
+        for log in MIN_LOG..=12 {
+            let found = Amplifier::default().by_transform(&seed, &input, 4_000, &transform, log);
+            assert!(found.words() == wanted.words(), "{level:?} 2^{log}");
+        }
         let found = super::by_words(&seed, &input, 4_000, level);
         assert!(found.words() == wanted.words(), "{level:?}");
     }
