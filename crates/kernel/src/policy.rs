@@ -7,6 +7,7 @@
 //! A [`Permit`] can be made by [`decide`] alone. What needs permission takes one by value.
 
 mod index;
+mod memo;
 mod obligations;
 mod parse;
 mod request;
@@ -15,6 +16,7 @@ use cedar_policy as cedar;
 use types::{Hash, Label};
 
 use crate::record::DecisionRecord;
+use memo::Answer;
 pub use obligations::{DEFAULT_TTL, MAX_APPROVALS, MAX_TTL, MIN_TTL, Obligations};
 pub use parse::PolicyError;
 pub use request::{Action, Actor, Facts, NodeRef, Request, Resource};
@@ -34,6 +36,7 @@ pub struct PolicySet {
     index: index::Index,
     names: request::Names,
     obligations: std::collections::BTreeMap<String, Obligations>,
+    memo: memo::Memo,
 }
 
 impl PolicySet {
@@ -146,33 +149,44 @@ impl Decision {
 
 /// Decides `request`. Deterministic and total: what cannot be evaluated is denied.
 pub fn decide(policies: &PolicySet, request: &Request) -> Decision {
-    let Ok(lowered) = request.lower(&policies.names) else {
-        return Decision::Deny { reasons: vec!["error".to_owned()] };
+    let find = || match policies.memo.lower(&policies.names, request) {
+        Ok(lowered) => conclude(policies, policies.index.evaluate(request, &lowered)),
+        Err(_) => Answer::Deny(vec!["error".to_owned()]),
     };
-    conclude(policies, request, policies.index.evaluate(request, &lowered))
+    let answer = if policies.index.is_timed(request) { find() } else { policies.memo.recall(request, find) };
+    decision(request, answer)
 }
 
 /// Decides as [`decide`] does, by Cedar's own scan of the whole set: the model its index is tested
 /// against.
 pub fn decide_by_scan(policies: &PolicySet, request: &Request) -> Decision {
-    let Ok(lowered) = request.lower(&policies.names) else {
+    let Ok(lowered) = request.lower_checked(&policies.names) else {
         return Decision::Deny { reasons: vec!["error".to_owned()] };
     };
     let mut outcome = index::Outcome::default();
     outcome.add(&cedar::Authorizer::new(), &policies.whole, &lowered);
-    conclude(policies, request, outcome)
+    decision(request, conclude(policies, outcome))
 }
 
-fn conclude(policies: &PolicySet, request: &Request, outcome: index::Outcome) -> Decision {
+fn conclude(policies: &PolicySet, outcome: index::Outcome) -> Answer {
     if outcome.denies() {
-        return Decision::Deny { reasons: outcome.reasons_to_deny() };
+        return Answer::Deny(outcome.reasons_to_deny());
     }
     let permitting: Vec<String> = outcome.permits.into_iter().collect();
     let found = permitting.iter().filter_map(|id| policies.obligations.get(id));
-    Decision::Permit(Permit {
-        action: request.action,
-        resource: request.resource.to_string(),
-        obligations: found.fold(Obligations::default(), Obligations::strictest),
-        policies: permitting,
-    })
+    let obligations = found.fold(Obligations::default(), Obligations::strictest);
+    Answer::Permit(permitting, obligations)
+}
+
+/// The one place where a [`Permit`] is made.
+fn decision(request: &Request, answer: Answer) -> Decision {
+    match answer {
+        Answer::Permit(policies, obligations) => Decision::Permit(Permit {
+            action: request.action,
+            resource: request.resource.to_string(),
+            policies,
+            obligations,
+        }),
+        Answer::Deny(reasons) => Decision::Deny { reasons },
+    }
 }

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cedar_policy as cedar;
 
+use super::memo::is_timed;
 use super::request::{Action, Lowered, Request};
 
 /// What a scope asks of a principal or resource.
@@ -28,6 +29,8 @@ type Buckets = BTreeMap<Scope, BTreeMap<Scope, cedar::PolicySet>>;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Index {
     actions: BTreeMap<Action, Buckets>,
+    /// Actions with a policy whose answer may depend on the time.
+    timed: BTreeSet<Action>,
 }
 
 impl Index {
@@ -47,12 +50,22 @@ impl Index {
             | cedar::ResourceConstraint::Eq(uid)
             | cedar::ResourceConstraint::IsIn(_, uid) => Scope::Entity(uid.to_string()),
         };
+        let timed = is_timed(&policy.to_string());
         for action in actions_of(policy) {
+            if timed {
+                self.timed.insert(action);
+            }
             let by_principal = self.actions.entry(action).or_default();
             let bucket = by_principal.entry(principal.clone()).or_default().entry(resource.clone()).or_default();
             bucket.add(policy.clone()).map_err(Box::new)?;
         }
         Ok(())
+    }
+
+    /// Whether the answer to `request` may depend on its time: by a policy, or because Cedar cannot
+    /// hold so late a time.
+    pub(super) fn is_timed(&self, request: &Request) -> bool {
+        self.timed.contains(&request.action) || i64::try_from(request.now.as_millis()).is_err()
     }
 
     /// Evaluates what may apply to `request`.

@@ -6,6 +6,7 @@ use cedar_policy as cedar;
 use types::Millis;
 
 use super::index::Index;
+use super::memo::Memo;
 use super::obligations::{DEFAULT_TTL, MAX_APPROVALS, MAX_TTL, MIN_TTL, Obligations};
 use super::request::Names;
 use super::{PolicySet, SCHEMA};
@@ -84,7 +85,7 @@ pub(super) fn parse(text: &str) -> Result<PolicySet, PolicyError> {
         whole.add(named).map_err(|_| PolicyError::SameId(id))?;
     }
     validate(schema, &whole)?;
-    Ok(PolicySet { hash: super::hash_of(&text), text, whole, index, names, obligations })
+    Ok(PolicySet { hash: super::hash_of(&text), text, whole, index, names, obligations, memo: Memo::default() })
 }
 
 fn canonical(text: &str) -> String {

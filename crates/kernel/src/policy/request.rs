@@ -71,7 +71,7 @@ actions! {
 }
 
 /// Who asks, with what policies may know of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Actor {
     /// A person or service.
     Operator {
@@ -89,7 +89,7 @@ pub enum Actor {
 }
 
 /// A node, with what policies may know of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NodeRef {
     /// The name.
     pub id: NodeId,
@@ -100,7 +100,7 @@ pub struct NodeRef {
 }
 
 /// What a request is about. Shown as `Type::"id"`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Resource {
     /// The boundary as a whole.
     Boundary(BoundaryId),
@@ -148,7 +148,7 @@ pub enum Resource {
 }
 
 /// What else a decision may depend on; each action has its own.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Facts {
     /// Nothing more.
     None,
@@ -168,7 +168,7 @@ pub enum Facts {
 }
 
 /// One question to policy.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Request {
     /// Who asks.
     pub actor: Actor,
@@ -210,6 +210,18 @@ impl Actor {
             Self::Node(node) => (quoted("Node", node.id.as_str()), [].as_slice()),
         };
         groups.iter().map(|group| quoted("Group", group)).chain(std::iter::once(own))
+    }
+}
+
+impl Facts {
+    fn kind(&self) -> u8 {
+        match self {
+            Self::None => 0,
+            Self::Read(_) => 1,
+            Self::Signal { .. } => 2,
+            Self::Severity(_) => 3,
+            Self::On(_) => 4,
+        }
     }
 }
 
@@ -320,6 +332,9 @@ pub(super) struct Lowered {
     pub(super) entities: cedar::Entities,
 }
 
+/// The types of a request.
+pub(super) type Shape = (Action, &'static str, &'static str, u8);
+
 type Attributes = Vec<(String, Expr)>;
 
 fn attribute(name: &str, value: Expr) -> (String, Expr) {
@@ -356,18 +371,34 @@ fn operator_entity(
 impl Request {
     /// The request in Cedar's form; an error where the schema has no such action for such an actor,
     /// resource and facts, since validation said nothing about it then.
-    pub(super) fn lower(&self, names: &Names) -> Result<Lowered, LowerError> {
-        self.lower_with(names, None)
+    pub(super) fn lower_checked(&self, names: &Names) -> Result<Lowered, LowerError> {
+        self.lower_with(names, Some(&names.schema), None)
+    }
+
+    /// The request in Cedar's form, where another of its [`Shape`] was found to fit the schema.
+    pub(super) fn lower_known(&self, names: &Names) -> Result<Lowered, LowerError> {
+        self.lower_with(names, None, None)
     }
 
     pub(super) fn conforms(&self, names: &Names) -> Result<(), PolicyError> {
-        let lowered = self.lower_with(names, Some(&names.schema));
+        let lowered = self.lower_with(names, Some(&names.schema), Some(&names.schema));
         lowered.map(|_| ()).map_err(|error| PolicyError::BadRequest(error.0))
     }
 
-    /// `entities` is the schema to check attributes against. They are made by the functions here alone,
-    /// so that tests check them and decisions need not.
-    fn lower_with(&self, names: &Names, entities: Option<&cedar::Schema>) -> Result<Lowered, LowerError> {
+    /// All that the schema's check of a request looks at: its types. Their values are made by the
+    /// functions here, each from a closed list of words or as free text.
+    pub(super) fn shape(&self) -> Shape {
+        (self.action, self.actor.kind(), self.resource.kind(), self.facts.kind())
+    }
+
+    /// The schemas to check the request and the attributes of its entities against. The latter are made
+    /// by the functions here alone, so that tests check them and decisions need not.
+    fn lower_with(
+        &self,
+        names: &Names,
+        request: Option<&cedar::Schema>,
+        entities: Option<&cedar::Schema>,
+    ) -> Result<Lowered, LowerError> {
         let own = match &self.actor {
             Actor::Operator { id, .. } => names.uid("Operator", id.as_str())?,
             Actor::Engine => names.uid("Engine", "engine")?,
@@ -376,8 +407,7 @@ impl Request {
         let action = names.uid("Action", self.action.as_str())?;
         let resource = names.uid(self.resource.kind(), &self.resource.id())?;
         let context = cedar::Context::from_pairs(self.context(names)?).map_err(LowerError::new)?;
-        let request =
-            cedar::Request::new(own, action, resource, context, Some(&names.schema)).map_err(LowerError::new)?;
+        let request = cedar::Request::new(own, action, resource, context, request).map_err(LowerError::new)?;
         let entities = cedar::Entities::from_entities(self.entities(names)?, entities).map_err(LowerError::new)?;
         Ok(Lowered { request, entities })
     }

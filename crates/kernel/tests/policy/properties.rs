@@ -193,6 +193,20 @@ proptest! {
         }
     }
 
+    /// QT-01: what was asked before changes no answer, whatever the time and the order of questions.
+    #[test]
+    fn an_answer_does_not_depend_on_what_was_asked_before(
+        rules in prop::collection::vec(rule(), 0..12),
+        requests in prop::collection::vec(a_request(), 1..6),
+        asked in prop::collection::vec((any::<prop::sample::Index>(), 0..2_000_u64), 24),
+    ) {
+        let set = set_of(&rules);
+        for (at, now) in asked {
+            let request = Request { now: Timestamp::from_millis(now), ..at.get(&requests).clone() };
+            prop_assert_eq!(decide(&set, &request), decide_by_scan(&set, &request));
+        }
+    }
+
     /// QT-01: same inputs, same bytes; also after reading the policies again, and in another order.
     #[test]
     fn a_decision_is_the_same_bytes_each_time(
