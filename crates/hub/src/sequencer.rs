@@ -14,7 +14,7 @@ mod recover;
 mod signer;
 
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kernel::State;
 use kernel::event::Event;
@@ -40,6 +40,10 @@ const QUEUE: usize = 4 * BATCH_ENTRIES;
 const READS: usize = 1_024;
 /// Longest time without a look at what is due.
 const HEARTBEAT: Duration = Duration::from_millis(50);
+/// Longest wait for the askers of the last batch to come back, so that one flush serves them all again.
+const GATHER: Duration = Duration::from_millis(1);
+/// How often the queue is looked at meanwhile.
+const GLANCE: Duration = Duration::from_micros(40);
 /// Wait between attempts while the store takes nothing.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -177,7 +181,8 @@ pub fn start(
     let thread = std::thread::Builder::new().name("sequencer".to_owned()).spawn(move || {
         let clock = crate::clock::Clock::new(time, core.last());
         let kept = Vec::new();
-        runtime.block_on(Loop { core, clock, queue, control, orders: orders_in, kept, backoff: false }.run());
+        let pace = Pace::default();
+        runtime.block_on(Loop { core, clock, queue, control, orders: orders_in, kept, backoff: false, pace }.run());
     })?;
     Ok((handle, orders, thread))
 }
@@ -191,6 +196,34 @@ struct Loop {
     /// Events without an asker that the store has not taken yet; they go first.
     kept: Vec<Pending>,
     backoff: bool,
+    pace: Pace,
+}
+
+/// What the last batch was like.
+#[derive(Default)]
+struct Pace {
+    /// Events it took from the queue.
+    events: usize,
+    /// How long it took to record.
+    took: Duration,
+}
+
+impl Pace {
+    /// Callers that wait for their answers come back in a burst. A batch closed at the first of them
+    /// would pay a whole flush for one event and let the others wait behind it, so that half of all
+    /// flushes would be wasted. Waits for as many as came last time, never longer than recording them
+    /// took; alone, a caller waits for nobody. Blocks: the thread has nothing else to do meanwhile.
+    fn gather(&self, queue: &mut mpsc::Receiver<Pending>, events: &mut Vec<Pending>, room: usize) {
+        let (wanted, patience) = (self.events.min(room), self.took.min(GATHER));
+        let start = Instant::now();
+        while events.len() < wanted && start.elapsed() < patience {
+            match queue.try_recv() {
+                Ok(pending) => events.push(pending),
+                Err(mpsc::error::TryRecvError::Empty) => std::thread::sleep(GLANCE),
+                Err(mpsc::error::TryRecvError::Disconnected) => return,
+            }
+        }
+    }
 }
 
 impl Loop {
@@ -211,7 +244,9 @@ impl Loop {
                     None => break,
                 },
                 // Where there is no room, nothing more is taken until the store takes something.
-                _ = self.queue.recv_many(&mut events, room), if room > 0 => {}
+                _ = self.queue.recv_many(&mut events, room), if room > 0 => {
+                    self.pace.gather(&mut self.queue, &mut events, room);
+                }
                 () = tokio::time::sleep(wait) => {}
             }
             self.turn(&mut events).await;
@@ -238,6 +273,7 @@ impl Loop {
     }
 
     async fn turn(&mut self, events: &mut Vec<Pending>) {
+        let (taken, start) = (events.len(), Instant::now());
         let now = self.clock.now();
         let mut pending = std::mem::take(&mut self.kept);
         if now.regressed {
@@ -246,6 +282,9 @@ impl Loop {
         }
         pending.append(events);
         let done = self.core.commit(pending, now.at).await;
+        if taken > 0 {
+            self.pace = Pace { events: taken, took: start.elapsed() };
+        }
         self.backoff = done.failed;
         self.kept = done.kept;
         for order in done.orders {
