@@ -24,7 +24,7 @@ use types::{KeyId, Millis, NodeId, OperatorId};
 use crate::light::Light;
 
 /// Operators whose credentials a run may revoke, one a sample.
-pub(crate) const EXPENDABLE: usize = 64;
+pub(crate) const EXPENDABLE: usize = 10;
 
 /// A node that runs as shipped, with its store, but in this process.
 struct Whole {
@@ -63,7 +63,7 @@ impl Mesh {
         config.settings.refresh = Span(refresh);
         // A mesh of light nodes on a busy machine is keyed once, however long that takes.
         config.settings.distribution_timeout = Span(Millis::from_secs(if count > 50 { 120 } else { 10 }));
-        operators(&mut config, dir.path(), &entropy);
+        operators(&mut config, dir.path(), &entropy, if whole { EXPENDABLE } else { 0 });
         let mut trust = Vec::new();
         let (mut whole_configs, mut light) = (Vec::new(), Vec::new());
         for at in 1..=count {
@@ -183,9 +183,9 @@ pub(crate) async fn done(client: &Client, command: Command) {
     }
 }
 
-fn operators(config: &mut HubConfig, dir: &Path, entropy: &Entropy) {
+fn operators(config: &mut HubConfig, dir: &Path, entropy: &Entropy, expendable: usize) {
     let duty = ["op1", "op2"].map(str::to_owned);
-    let expendable = (0..EXPENDABLE).map(|at| format!("x{at}"));
+    let expendable = (0..expendable).map(|at| format!("x{at}"));
     for name in duty.into_iter().chain(expendable) {
         let key = IdentityKey::generate(entropy).unwrap();
         key.save(&dir.join(format!("{name}.key"))).unwrap();
