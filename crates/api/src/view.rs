@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 
 use kernel::record::{Principal, RecoveryStep, Response};
 use serde::{Deserialize, Serialize};
-use types::mesh::{Delivery, ForwardSpec, Function, KeyState, KeyType, NodeState, Severity, SignalKind, Subject};
+use types::mesh::{
+    Delivery, ForwardSpec, Function, KeyState, KeyType, LinkAlarm, LinkFigures, NodeState, Protocol, Severity,
+    SignalKind, Subject,
+};
 use types::{BoundaryId, ForwardId, Hash, IncidentId, KeyId, NodeId, OperatorId, RequestId, Timestamp};
 
 /// What [`kernel::event::Command::Read`] names.
@@ -206,11 +209,61 @@ pub struct LinkView {
     pub discarded: u64,
     /// Whether its bits may be used.
     pub usable: bool,
+    /// How its key is made and what that takes.
+    #[serde(flatten)]
+    pub detail: LinkDetail,
     /// When it was last measured.
     pub measured: Option<Timestamp>,
     /// Recent measurements, oldest first.
     #[serde(default)]
     pub history: Vec<LinkSample>,
+}
+
+/// What a link's last block showed, and what its keys have cost.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct LinkDetail {
+    /// How its key is made.
+    pub protocol: Option<Protocol>,
+    /// What says that it is attacked.
+    pub alarm: Option<LinkAlarm>,
+    /// Loss of the fibre in decibels, as its clicks show it.
+    pub loss_db: Option<f64>,
+    /// S of the CHSH test, of entangled links.
+    pub s: Option<f64>,
+    /// Lower confidence bound of S.
+    pub s_lower: Option<f64>,
+    /// Lower bound of the part of the key's events that are single photons, of weak pulses.
+    pub single_share: Option<f64>,
+    /// Parities disclosed over the Shannon limit.
+    pub efficiency: Option<f64>,
+    /// Pulses sent for 1,000 secret bits.
+    pub pulses_per_kbit: Option<u64>,
+    /// Bits disclosed for 1,000 secret bits.
+    pub leaked_per_kbit: Option<u64>,
+    /// Probability that any of its keys since it came up is not as claimed.
+    pub epsilon: Option<f64>,
+    /// Secret bits since it came up.
+    pub secret_bits: u64,
+}
+
+impl From<&LinkFigures> for LinkDetail {
+    fn from(figures: &LinkFigures) -> Self {
+        let some = |value: u64| Some(value).filter(|&value| value > 0);
+        let milli = |value: u32| some(value.into()).map(|value| value as f64 / 1e3);
+        Self {
+            protocol: Some(figures.protocol),
+            alarm: figures.alarm,
+            loss_db: milli(figures.loss_mdb),
+            s: milli(figures.s_milli),
+            s_lower: milli(figures.s_lower_milli).or(milli(figures.s_milli).map(|_| 0.0)),
+            single_share: some(figures.single_ppm.into()).map(|_| fraction(figures.single_ppm)),
+            efficiency: milli(figures.efficiency_milli),
+            pulses_per_kbit: some(figures.pulses_per_kbit),
+            leaked_per_kbit: some(figures.leaked_per_kbit),
+            epsilon: some(figures.epsilon_atto).map(|atto| atto as f64 * 1e-18),
+            secret_bits: figures.secret_bits,
+        }
+    }
 }
 
 /// One measurement of a link.
@@ -220,6 +273,9 @@ pub struct LinkSample {
     pub at: Timestamp,
     /// Error rate, 0 to 1.
     pub qber: f64,
+    /// S, of entangled links.
+    #[serde(default)]
+    pub s: Option<f64>,
     /// Secret bits per second.
     pub secret_bps: u32,
 }

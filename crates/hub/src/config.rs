@@ -10,7 +10,7 @@ use types::mesh::Function;
 use types::{BoundaryId, Hash, LinkId, Millis, NodeId, OperatorId};
 
 /// Everything the hub reads when it starts. Paths are relative to the file's folder.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HubConfig {
     /// The boundary; also the origin of its log.
@@ -112,13 +112,20 @@ pub struct Node {
 }
 
 /// A fibre from the hub to a node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fibre {
     /// The node at the other end.
     pub peer: NodeId,
     /// Address of the fibre's A side, `host:port`.
     pub address: String,
+    /// Numbers both ends and the fibre agree on.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub params: link::ParamsSection,
+}
+
+fn is_default(params: &link::ParamsSection) -> bool {
+    *params == link::ParamsSection::default()
 }
 
 /// A link written `a~b`.

@@ -2,6 +2,7 @@
 //! is signed by an operator's key, which a browser does not have.
 
 mod history;
+mod links;
 mod page;
 mod sign_in;
 

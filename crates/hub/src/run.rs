@@ -317,7 +317,7 @@ fn fibres(config: &HubConfig) -> Vec<LinkSpec> {
         me: NodeId::hub(),
         peer: fibre.peer.clone(),
         fibre: fibre.address.clone(),
-        params: link::ParamsSection::default().params(),
+        params: fibre.params.params(),
     };
     config.fibres.iter().map(spec).collect()
 }

@@ -73,6 +73,7 @@ pub(crate) fn links(state: &State, history: &History) -> Vec<LinkView> {
             blocks: report.map_or(0, |report| report.blocks),
             discarded: report.map_or(0, |report| report.discarded),
             usable: link.usable,
+            detail: report.map(|report| (&report.figures).into()).unwrap_or_default(),
             measured: report.map(|_| link.last),
             history: history.of(id),
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use types::limits::{MIN_SECRET_BPS, QBER_ABORT_PPM};
+use types::limits::MIN_SECRET_BPS;
 use types::mesh::{LinkReport, SignalKind, Subject};
 use types::{Label, LinkId, Millis, NodeId};
 
@@ -51,7 +51,7 @@ pub(crate) fn measured(draft: &mut Draft<'_>, reports: &[LinkReport]) {
 }
 
 fn judge(draft: &mut Draft<'_>, link: &Link, report: &LinkReport) {
-    let usable = report.usable && report.qber_ppm < QBER_ABORT_PPM;
+    let usable = report.carries_key();
     if usable {
         let slot = Slot::transport(&report.link);
         if draft.state.current(&slot).is_none() {
@@ -67,7 +67,7 @@ fn judge(draft: &mut Draft<'_>, link: &Link, report: &LinkReport) {
         }
         return;
     }
-    if report.qber_ppm >= QBER_ABORT_PPM {
+    if report.is_attacked() {
         raise(draft, &report.link, SignalKind::QberHigh);
         return;
     }

@@ -1,6 +1,7 @@
-//! How the file of a hub or node describes its end of a link.
+//! How the file of a hub, a node or a fibre describes a link.
 
-use qkd::params::{BlockParams, DetectorParams, FibreParams, LinkParams};
+use qkd::params::{BlockParams, DetectorParams, FibreParams, LinkParams, PairParams};
+use qkd::{Preset, Protocol};
 use serde::{Deserialize, Serialize};
 use types::NodeId;
 
@@ -17,10 +18,16 @@ pub struct LinkSection {
     pub params: ParamsSection,
 }
 
-/// `params` of a link. Absent numbers keep their defaults.
+/// `params` of a link: protocol and preset choose every number, what else is given replaces one.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ParamsSection {
+    /// How the key is made: `bb84`, `decoy-bb84`, `bbm92` or `e91`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub protocol: Protocol,
+    /// Fibre and detectors: `short`, `gys`, `metro` or `lossy`.
+    #[serde(default, with = "preset", skip_serializing_if = "is_default")]
+    pub preset: Preset,
     /// Pulses a second.
     pub pulse_rate_hz: Option<u32>,
     /// Pulses in one frame of the quantum channel.
@@ -33,6 +40,8 @@ pub struct ParamsSection {
     pub db_per_km: Option<f64>,
     /// Loss of connectors, in decibels.
     pub insertion_db: Option<f64>,
+    /// Probability that a photon leaves the fibre in the orthogonal state.
+    pub misalignment: Option<f64>,
     /// Probability that an arriving photon is noticed.
     pub efficiency: Option<f64>,
     /// Probability of a click without light, per detector and slot.
@@ -41,27 +50,43 @@ pub struct ParamsSection {
     pub dead_slots: Option<u32>,
     /// Probability that a click repeats itself.
     pub after_pulse: Option<f64>,
+    /// Mean number of pairs in a pulse of a source of pairs.
+    pub pairs_mean: Option<f64>,
+    /// Visibility of the pairs.
+    pub visibility: Option<f64>,
     /// Clicks that make a block.
     pub clicks: Option<u32>,
+    /// Probability that the key of a block is not secret.
+    pub eps_sec: Option<f64>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl ParamsSection {
-    fn is_default(&self) -> bool {
+    /// Protocol and preset, and nothing else.
+    pub fn of(protocol: Protocol, preset: Preset) -> Self {
+        Self { protocol, preset, ..Self::default() }
+    }
+
+    pub(crate) fn is_default(&self) -> bool {
         *self == Self::default()
     }
 
     /// The full set of numbers.
     pub fn params(&self) -> LinkParams {
-        let base = LinkParams::default();
-        LinkParams {
-            pulse_rate_hz: self.pulse_rate_hz.unwrap_or(base.pulse_rate_hz),
-            frame_pulses: self.frame_pulses.unwrap_or(base.frame_pulses),
+        let base = LinkParams::of(self.protocol, self.preset);
+        let pulse_rate_hz = self.pulse_rate_hz.unwrap_or(base.pulse_rate_hz);
+        let mut params = LinkParams {
+            pulse_rate_hz,
+            frame_pulses: self.frame_pulses.unwrap_or_else(|| (pulse_rate_hz / 10).clamp(1, base.frame_pulses.max(1))),
             z_log2: self.z_log2.unwrap_or(base.z_log2),
             fibre: FibreParams {
                 length_km: self.length_km.unwrap_or(base.fibre.length_km),
                 db_per_km: self.db_per_km.unwrap_or(base.fibre.db_per_km),
                 insertion_db: self.insertion_db.unwrap_or(base.fibre.insertion_db),
-                ..base.fibre
+                misalignment: self.misalignment.unwrap_or(base.fibre.misalignment),
             },
             detector: DetectorParams {
                 efficiency: self.efficiency.unwrap_or(base.detector.efficiency),
@@ -69,7 +94,60 @@ impl ParamsSection {
                 dead_slots: self.dead_slots.unwrap_or(base.detector.dead_slots),
                 after_pulse: self.after_pulse.unwrap_or(base.detector.after_pulse),
             },
-            block: BlockParams { clicks: self.clicks.unwrap_or(base.block.clicks), ..base.block },
+            pairs: PairParams {
+                mean: self.pairs_mean.unwrap_or(base.pairs.mean),
+                visibility: self.visibility.unwrap_or(base.pairs.visibility),
+            },
+            block: BlockParams {
+                clicks: self.clicks.unwrap_or(base.block.clicks),
+                eps_sec: self.eps_sec.unwrap_or(base.block.eps_sec),
+                ..base.block
+            },
+        };
+        params.set_halved_share();
+        params
+    }
+}
+
+mod preset {
+    use qkd::Preset;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(preset: &Preset, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(preset.as_str())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Preset, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LinkSection, ParamsSection};
+    use qkd::{LinkParams, Preset, Protocol};
+
+    /// SM-06b: every protocol and preset can be named, the numbers are those of the preset, and an
+    /// unknown name is refused with the names there are.
+    #[test]
+    fn a_link_names_protocol_and_preset() {
+        for protocol in Protocol::ALL {
+            for preset in Preset::ALL {
+                let text = format!(
+                    "peer = \"n2\"\nfibre = \"127.0.0.1:1\"\n[params]\nprotocol = \"{protocol}\"\npreset = \"{preset}\"\n"
+                );
+                let section: LinkSection = toml::from_str(&text).unwrap();
+                assert_eq!(section.params, ParamsSection::of(*protocol, preset));
+                let params = section.params.params();
+                assert_eq!(params, LinkParams::of(*protocol, preset));
+                params.check().unwrap();
+                let written: LinkSection = toml::from_str(&toml::to_string(&section).unwrap()).unwrap();
+                assert_eq!(written, section);
+            }
         }
+        let wrong = |params: &str| toml::from_str::<ParamsSection>(params).unwrap_err().to_string();
+        assert!(wrong("protocol = \"b92\"").contains("decoy-bb84"));
+        assert!(wrong("preset = \"moon\"").contains("metro"));
     }
 }

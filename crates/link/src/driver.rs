@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crypto::{AuthKey, Entropy};
 use qkd::params::ParamError;
-use qkd::{BlockAbort, BlockStats, Cursor, LinkParams, Side};
+use qkd::{BlockAbort, BlockStats, Cursor, LinkParams, Side, alarm};
 use session::mesh::PadRange;
 use store::{CellName, StoreHandle};
 use tokio::runtime::{Builder, Runtime};
@@ -326,9 +326,11 @@ impl Core {
     }
 
     fn lose(&self, abort: &BlockAbort) {
-        use qkd::AbortReason::{BadTag, NoSecret, Qber, Verification};
+        use qkd::AbortReason::{BadTag, Bell, Blinded, Decoy, NoSecret, Qber, Verification};
         let ending = match abort.reason {
-            Qber { .. } | NoSecret | Verification => Ending::Measured,
+            Qber { .. } | Bell { .. } | Decoy | Blinded { .. } | NoSecret | Verification => {
+                Ending::Measured(alarm(&abort.reason))
+            }
             _ => Ending::Lost,
         };
         if abort.reason == BadTag {

@@ -1,15 +1,17 @@
 //! The simulated fibre between two ends, as a process of its own: neither end can know, except by
 //! its error rate, whether somebody listens.
 //!
-//! The A side gives pulse frames, the B side gets photon frames. Frames pass at the pulse rate at
-//! most; an A side that is faster is held back. Light that nobody takes at the B side is lost.
+//! The A side fires trains of pulses, the B side gets light; where pulses are prepared late, and where
+//! pairs are measured, frames go to and fro at either side. Trains pass at the pulse rate at most; an A
+//! side that is faster is held back. Frames that an end does not take are lost light.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crypto::Entropy;
-use qkd::{Fibre, Tap};
+use qkd::{Carried, Fibre, Protocol, Tap};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
@@ -23,9 +25,9 @@ mod control;
 
 pub use config::{FibreConfig, FibreConfigError};
 
-/// Photon frames that wait for the B side before light is lost.
+/// Frames that wait for an end before light is lost.
 const QUEUE: usize = 8;
-/// How long the B side may take for one frame.
+/// How long an end may take for one frame.
 const WRITE_LIMIT: Duration = Duration::from_secs(10);
 /// How far the A side may run ahead of the pulse rate.
 const SLACK: Duration = Duration::from_millis(500);
@@ -64,12 +66,16 @@ pub struct FibreStatus {
     pub b_connected: bool,
     /// Photons that left the far end.
     pub carried: u64,
-    /// How many of them the eavesdropper had measured.
+    /// How many of them the eavesdropper had touched.
     pub intercepted: u64,
     /// Frames of light that nobody took.
     pub lost_frames: u64,
-    /// Fraction intercepted now.
+    /// Fraction attacked now.
     pub tap: Option<f64>,
+    /// How it is attacked.
+    pub attack: Option<String>,
+    /// How the ends make key.
+    pub protocol: Protocol,
 }
 
 impl FibreStatus {
@@ -91,9 +97,27 @@ pub struct FibreAddresses {
 
 struct Optics {
     fibre: Fibre<Expanded>,
-    far_end: Option<mpsc::Sender<Vec<u8>>>,
-    a_connections: usize,
+    /// Frames on their way to each end.
+    to_a: Option<mpsc::Sender<Vec<u8>>>,
+    to_b: Option<mpsc::Sender<Vec<u8>>>,
     lost_frames: u64,
+}
+
+impl Optics {
+    fn give(&mut self, carried: Carried) {
+        for (frame, end) in [(carried.to_a, &self.to_a), (carried.to_b, &self.to_b)] {
+            let Some(frame) = frame else { continue };
+            let taken = end.as_ref().is_some_and(|end| end.try_send(frame).is_ok());
+            self.lost_frames += u64::from(!taken);
+        }
+    }
+}
+
+/// One of the two ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    A,
+    B,
 }
 
 struct Shared {
@@ -114,12 +138,14 @@ impl Shared {
         self.with(|optics| FibreStatus {
             a: self.config.a.clone(),
             b: self.config.b.clone(),
-            a_connected: optics.a_connections > 0,
-            b_connected: optics.far_end.as_ref().is_some_and(|end| !end.is_closed()),
+            a_connected: optics.to_a.as_ref().is_some_and(|end| !end.is_closed()),
+            b_connected: optics.to_b.as_ref().is_some_and(|end| !end.is_closed()),
             carried: optics.fibre.carried(),
             intercepted: optics.fibre.intercepted(),
             lost_frames: optics.lost_frames,
             tap: optics.fibre.tap().map(|tap| tap.fraction),
+            attack: optics.fibre.tap().map(|tap| tap.attack.to_string()),
+            protocol: self.config.params.protocol,
         })
     }
 }
@@ -137,10 +163,10 @@ impl BoundFibre {
     pub async fn bind(config: FibreConfig) -> Result<Self, FibreError> {
         config.check()?;
         let entropy = Arc::new(Entropy::system()?);
-        let fibre = Fibre::new(&config.params(), Expanded::new(entropy, Failed::default()));
+        let fibre = Fibre::new(&config.link(), Expanded::new(entropy, Failed::default()));
         let (a, b) = (listen(&config.listen_a).await?, listen(&config.listen_b).await?);
         let control = listen(&config.control).await?;
-        let optics = Mutex::new(Optics { fibre, far_end: None, a_connections: 0, lost_frames: 0 });
+        let optics = Mutex::new(Optics { fibre, to_a: None, to_b: None, lost_frames: 0 });
         Ok(Self { shared: Arc::new(Shared { config, optics }), a, b, control })
     }
 
@@ -162,13 +188,11 @@ impl BoundFibre {
                 Ok((stream, _)) = self.a.accept() => {
                     // A peer that comes again is alive; the connection before may not know yet that it is dead.
                     side_a.take().inspect(AbortHandle::abort);
-                    side_a = Some(tasks.spawn(near_end(stream, Arc::clone(&self.shared))));
+                    side_a = Some(tasks.spawn(serve(stream, End::A, Arc::clone(&self.shared))));
                 }
                 Ok((stream, _)) = self.b.accept() => {
                     side_b.take().inspect(AbortHandle::abort);
-                    let (sender, receiver) = mpsc::channel(QUEUE);
-                    self.shared.with(|optics| optics.far_end = Some(sender));
-                    side_b = Some(tasks.spawn(far_end(stream, receiver)));
+                    side_b = Some(tasks.spawn(serve(stream, End::B, Arc::clone(&self.shared))));
                 }
                 Ok((stream, _)) = self.control.accept() => {
                     if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
@@ -210,72 +234,59 @@ async fn listen(address: &str) -> Result<TcpListener, FibreError> {
     bind.await.map_err(|cause| FibreError::Listen { address: address.to_owned(), cause })
 }
 
-struct Connected(Arc<Shared>);
-
-impl Drop for Connected {
-    fn drop(&mut self) {
-        self.0.with(|optics| optics.a_connections -= 1);
+/// Carries light from and to one end until its connection breaks or it breaks the rules.
+async fn serve(stream: TcpStream, end: End, shared: Arc<Shared>) {
+    let _ = stream.set_nodelay(true);
+    let (reader, writer) = stream.into_split();
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    shared.with(|optics| match end {
+        End::A => optics.to_a = Some(sender),
+        End::B => optics.to_b = Some(sender),
+    });
+    tokio::select! {
+        () = take(reader, end, &shared) => {}
+        () = give(writer, receiver) => {}
     }
 }
 
-/// Takes pulse frames from the A side, at the pulse rate at most.
-async fn near_end(mut stream: TcpStream, shared: Arc<Shared>) {
-    let connected = Connected(Arc::clone(&shared));
-    shared.with(|optics| optics.a_connections += 1);
-    let rate = f64::from(shared.config.pulse_rate_hz);
+/// Takes frames from an end; trains at the pulse rate at most.
+async fn take(mut reader: OwnedReadHalf, end: End, shared: &Shared) {
+    let rate = f64::from(shared.config.link().pulse_rate_hz);
     let mut ready = Instant::now();
     let mut frame = Vec::new();
     loop {
-        match read_frame(&mut stream, &mut frame).await {
+        match read_frame(&mut reader, &mut frame).await {
             Ok(true) => {}
-            Ok(false) => break,
-            Err(error) => {
-                tracing::warn!(fibre = %name(&shared), %error, "the A side is dropped");
-                break;
-            }
+            Ok(false) => return,
+            Err(error) => return tracing::warn!(fibre = %name(shared), %error, "an end is dropped"),
         }
-        tokio::time::sleep_until(ready).await;
-        if let Err(error) = carry(&shared, &frame) {
-            tracing::warn!(fibre = %name(&shared), %error, "the A side is dropped");
-            break;
+        let pulses = if end == End::A { qkd::train_pulses(&frame) } else { None };
+        if pulses.is_some() {
+            tokio::time::sleep_until(ready).await;
         }
-        let span = Duration::from_secs_f64(f64::from(pulses(&frame)) / rate);
-        ready = ready.max(Instant::now().checked_sub(SLACK).unwrap_or(ready)) + span;
+        let carried = shared.with(|optics| {
+            let carried = match end {
+                End::A => optics.fibre.from_a(&frame),
+                End::B => optics.fibre.from_b(&frame),
+            };
+            carried.map(|carried| optics.give(carried))
+        });
+        if let Err(error) = carried {
+            return tracing::warn!(fibre = %name(shared), %error, "an end is dropped");
+        }
+        if let Some(pulses) = pulses {
+            let span = Duration::from_secs_f64(f64::from(pulses) / rate);
+            ready = ready.max(Instant::now().checked_sub(SLACK).unwrap_or(ready)) + span;
+        }
     }
-    drop(connected);
 }
 
-fn carry(shared: &Shared, frame: &[u8]) -> Result<(), qkd::FrameError> {
-    shared.with(|optics| {
-        let light = optics.fibre.carry(frame)?;
-        let taken = optics.far_end.as_ref().is_some_and(|end| end.try_send(light).is_ok());
-        optics.lost_frames += u64::from(!taken);
-        Ok(())
-    })
-}
-
-/// Number of pulses of a frame that was already found well-formed.
-fn pulses(frame: &[u8]) -> u32 {
-    let field = frame.get(9..13).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok());
-    field.map_or(0, u32::from_le_bytes)
-}
-
-/// Gives photon frames to the B side.
-async fn far_end(stream: TcpStream, mut light: mpsc::Receiver<Vec<u8>>) {
-    let _ = stream.set_nodelay(true);
-    let (mut reader, mut writer) = stream.into_split();
-    let mut nothing = [0; 1];
-    loop {
-        tokio::select! {
-            frame = light.recv() => {
-                let Some(frame) = frame else { return };
-                match tokio::time::timeout(WRITE_LIMIT, write_frame(&mut writer, &frame)).await {
-                    Ok(Ok(())) => {}
-                    _ => return,
-                }
-            }
-            // The B side has nothing to say: whatever arrives is its end.
-            _ = tokio::io::AsyncReadExt::read(&mut reader, &mut nothing) => return,
+/// Gives frames to an end.
+async fn give(mut writer: OwnedWriteHalf, mut light: mpsc::Receiver<Vec<u8>>) {
+    while let Some(frame) = light.recv().await {
+        match tokio::time::timeout(WRITE_LIMIT, write_frame(&mut writer, &frame)).await {
+            Ok(Ok(())) => {}
+            _ => return,
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-/// Longest frame, in bytes: a photon frame of the most pulses `qkd` allows, none of them lost.
-pub(crate) const MAX_FRAME: usize = 13 + 4 * qkd::params::MAX_FRAME_PULSES as usize;
+/// Longest frame, in bytes: one that names the most slots `qkd` allows.
+pub(crate) const MAX_FRAME: usize = 32 + 6 * qkd::params::MAX_ARRIVALS;
 
 /// Bytes of light that a socket buffers in each direction.
 pub(crate) const SOCKET_BUFFER: u32 = 64 * 1024;

@@ -3,9 +3,9 @@
 //! One bad block is enough to stop using a link; it takes [`GOOD_BLOCKS`] good ones in a row, with
 //! the upper confidence bound of the error rate below the line, to use it again.
 
-use qkd::{BlockStats, LinkParams};
+use qkd::{BlockStats, EpsilonLedger, LinkParams};
 use types::limits::MIN_SECRET_BPS;
-use types::mesh::LinkReport;
+use types::mesh::{LinkAlarm, LinkFigures, LinkReport};
 use types::{LinkId, Millis};
 
 /// Good blocks in a row that make a bad link usable again.
@@ -16,8 +16,8 @@ const GOOD_BLOCKS: u32 = 2;
 pub(crate) enum Ending {
     /// It gave secret bits.
     Key,
-    /// It was given up, and its figures say something about the channel.
-    Measured,
+    /// It was given up, and its figures say something about the channel, perhaps that it is attacked.
+    Measured(Option<LinkAlarm>),
     /// It was given up for another reason.
     Lost,
 }
@@ -25,8 +25,8 @@ pub(crate) enum Ending {
 /// The state of one link.
 pub(crate) struct Health {
     report: LinkReport,
-    abort_ppm: u32,
-    rate_hz: u32,
+    params: LinkParams,
+    ledger: EpsilonLedger,
     /// Good blocks still wanted.
     wanted: u32,
     /// When a block last ended with a verdict on the channel, since the link started.
@@ -47,14 +47,14 @@ impl Health {
             blocks: 0,
             discarded: 0,
             usable: false,
+            figures: LinkFigures { protocol: params.block.protocol, ..LinkFigures::default() },
         };
-        let per_pulse = params.fibre.transmission() * params.detector.efficiency + 2.0 * params.detector.dark_count;
-        let fill = f64::from(params.block.clicks) / (per_pulse.max(1e-9) * f64::from(params.pulse_rate_hz));
+        let fill = f64::from(params.block.clicks) / (params.click_rate() * f64::from(params.pulse_rate_hz));
         let patience = Millis::from_secs((4.0 * fill).clamp(15.0, 3_600.0) as u64);
         Self {
             report,
-            abort_ppm: params.block.qber_abort_ppm,
-            rate_hz: params.pulse_rate_hz,
+            params: params.clone(),
+            ledger: EpsilonLedger::default(),
             wanted: 1,
             last: Millis::default(),
             patience,
@@ -73,6 +73,7 @@ impl Health {
     pub(crate) fn block(&mut self, stats: &BlockStats, ending: Ending, now: Millis) {
         if ending == Ending::Key {
             self.report.blocks += 1;
+            self.ledger.enter(stats);
         } else {
             self.report.discarded += 1;
         }
@@ -84,16 +85,38 @@ impl Health {
         self.report.qber_upper_ppm = stats.qber_upper_ppm;
         self.report.secret_bps = self.per_second(stats.secret_bits, stats.pulses);
         self.report.sifted_bps = self.per_second(stats.sifted, stats.pulses);
+        self.enter_figures(stats, ending);
+        let abort_ppm = self.params.block.qber_abort_ppm;
         let good = ending == Ending::Key
-            && stats.qber_ppm < self.abort_ppm
-            && stats.key_qber_ppm < self.abort_ppm
+            && stats.qber_ppm < abort_ppm
+            && stats.key_qber_ppm < abort_ppm
             && self.report.secret_bps >= MIN_SECRET_BPS;
         if !good {
             self.fail();
-        } else if !self.report.usable && stats.qber_upper_ppm < self.abort_ppm {
+        } else if !self.report.usable && stats.qber_upper_ppm < abort_ppm {
             self.wanted = self.wanted.saturating_sub(1);
             self.report.usable = self.wanted == 0;
         }
+    }
+
+    fn enter_figures(&mut self, stats: &BlockStats, ending: Ending) {
+        let alarm = if let Ending::Measured(alarm) = ending { alarm } else { None };
+        let loss = self.params.loss_from(stats.detected, stats.pulses);
+        let per_kbit = |count: u64| (u128::from(count) * 1_000).checked_div(u128::from(stats.secret_bits));
+        let per_kbit = |count: u64| per_kbit(count).map_or(0, |count| u64::try_from(count).unwrap_or(u64::MAX));
+        self.report.figures = LinkFigures {
+            protocol: self.params.block.protocol,
+            alarm,
+            loss_mdb: loss.map_or(0, |db| (db * 1e3) as u32),
+            s_milli: stats.s_milli,
+            s_lower_milli: stats.s_lower_milli,
+            single_ppm: stats.single_ppm,
+            efficiency_milli: stats.efficiency_milli,
+            pulses_per_kbit: per_kbit(stats.pulses),
+            leaked_per_kbit: per_kbit(stats.leaked_bits + u64::from(stats.verify_bits)),
+            epsilon_atto: (self.ledger.spent() * 1e18).ceil() as u64,
+            secret_bits: self.ledger.secret_bits(),
+        };
     }
 
     /// Looks at the clock: a link that has gone quiet gives nothing.
@@ -112,7 +135,7 @@ impl Health {
     }
 
     fn per_second(&self, bits: u64, pulses: u64) -> u32 {
-        let rate = u128::from(bits) * u128::from(self.rate_hz) / u128::from(pulses.max(1));
+        let rate = u128::from(bits) * u128::from(self.params.pulse_rate_hz) / u128::from(pulses.max(1));
         u32::try_from(rate).unwrap_or(u32::MAX)
     }
 }
@@ -121,7 +144,7 @@ impl Health {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Ending, Health};
+    use super::{Ending, Health, LinkAlarm};
     use qkd::{BlockStats, LinkParams};
     use types::{LinkId, Millis};
 
@@ -149,7 +172,7 @@ mod tests {
         fn no_history_makes_a_bad_link_usable(blocks in prop::collection::vec((0..300_000_u32, 0..20_000_u64), 1..50)) {
             let mut health = health();
             for (at, (qber, bits)) in blocks.into_iter().enumerate() {
-                let ending = if qber < 110_000 && bits > 0 { Ending::Key } else { Ending::Measured };
+                let ending = if qber < 110_000 && bits > 0 { Ending::Key } else { Ending::Measured(None) };
                 health.block(&stats(qber, bits), ending, Millis::from_secs(at as u64));
                 if qber >= 110_000 || bits < 1_000 {
                     prop_assert!(!health.report().usable);
@@ -168,7 +191,7 @@ mod tests {
             health.report().usable
         };
         assert!(enter(15_000, Ending::Key));
-        assert!(!enter(135_000, Ending::Measured));
+        assert!(!enter(135_000, Ending::Measured(Some(LinkAlarm::Qber))));
         assert!(!enter(15_000, Ending::Key));
         assert!(!enter(105_000, Ending::Key));
         assert!(enter(15_000, Ending::Key));

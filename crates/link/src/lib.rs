@@ -23,3 +23,4 @@ mod pad;
 pub use config::{LinkSection, ParamsSection};
 pub use driver::{Engine, Link, LinkSpec, StartError};
 pub use pad::{Pad, PadBits, PadError};
+pub use qkd::{Attack, Preset, Protocol};

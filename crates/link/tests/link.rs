@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use crypto::{AuthKey, Entropy, MasterKey, Secret32};
 use link::fibre::{BoundFibre, FibreAddresses, FibreConfig};
-use link::{Engine, Link, LinkSpec, PadError, ParamsSection};
+use link::{Engine, Link, LinkSpec, PadError, ParamsSection, Preset, Protocol};
 use store::{Store, StoreHandle};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
+use types::mesh::LinkAlarm;
 
 const WAIT: Duration = Duration::from_secs(120);
 
@@ -18,6 +19,7 @@ struct Bench {
     addresses: FibreAddresses,
     dir: tempfile::TempDir,
     entropy: Arc<Entropy>,
+    params: ParamsSection,
     _stop: oneshot::Sender<()>,
 }
 
@@ -27,17 +29,17 @@ fn rate() -> ParamsSection {
 
 impl Bench {
     async fn new() -> Self {
+        Self::of(rate()).await
+    }
+
+    async fn of(params: ParamsSection) -> Self {
         let config = FibreConfig {
             a: "n1".parse().unwrap(),
             b: "n2".parse().unwrap(),
             listen_a: "127.0.0.1:0".to_owned(),
             listen_b: "127.0.0.1:0".to_owned(),
             control: "127.0.0.1:0".to_owned(),
-            pulse_rate_hz: 2_000_000,
-            length_km: 10.0,
-            db_per_km: 0.2,
-            insertion_db: 0.0,
-            misalignment: 0.01,
+            params: params.clone(),
         };
         let fibre = BoundFibre::bind(config).await.unwrap();
         let addresses = fibre.addresses().unwrap();
@@ -48,6 +50,7 @@ impl Bench {
             addresses,
             dir: tempfile::tempdir().unwrap(),
             entropy: Arc::new(Entropy::system().unwrap()),
+            params,
             _stop: stop,
         }
     }
@@ -72,7 +75,7 @@ impl Bench {
             me: me.parse().unwrap(),
             peer: peer.parse().unwrap(),
             fibre: fibre.to_string(),
-            params: rate().params(),
+            params: self.params.params(),
         };
         Link::start(&self.engine, spec, store, Arc::clone(&self.entropy)).await.unwrap()
     }
@@ -132,6 +135,70 @@ async fn bits_are_equal_and_a_tap_is_seen() {
     let status: serde_json::Value = serde_json::from_str(&bench.control("status").await).unwrap();
     assert!(status["intercepted"].as_u64() > Some(0) && status["tap"].is_null(), "{status}");
     assert!(bench.control("tap 2").await.starts_with("error"));
+}
+
+/// SM-06b: every protocol makes equal bits over a fibre, each attack is seen by what theory says it
+/// disturbs, both ends stop using the link, and it comes back when the attacker leaves.
+async fn caught(params: ParamsSection, attacks: &[(&str, LinkAlarm)]) {
+    let entangled = params.protocol.is_entangled();
+    let bench = Bench::of(params).await;
+    let (a, b) = (bench.end("n1", "n2", bench.store("n1")).await, bench.end("n2", "n1", bench.store("n2")).await);
+    connect(&a, &b, 1).await;
+    for (attack, alarm) in attacks {
+        let report = until(&b, |report| report.usable && report.pool_bits > 2_000).await;
+        assert!(report.carries_key() && report.figures.alarm.is_none(), "{report:?}");
+        assert!(report.qber_ppm < 60_000 && report.secret_bps >= 1_000, "{report:?}");
+        assert!((1_500..2_500).contains(&report.figures.loss_mdb), "2 dB of fibre: {report:?}");
+        assert_eq!(entangled, report.figures.s_lower_milli > 2_000, "{report:?}");
+        until(&a, |report| report.usable).await;
+        let pad = a.reserve(512).await.unwrap();
+        assert_eq!(pad.bits.expose(), b.take(pad.range).await.unwrap().expose());
+
+        assert_eq!(bench.control(&format!("tap {attack}")).await, format!("ok tap {attack}"));
+        let report = until(&b, |report| report.figures.alarm == Some(*alarm)).await;
+        assert!(report.is_attacked() && !report.carries_key(), "{report:?}");
+        until(&a, |report| report.figures.alarm == Some(*alarm) && !report.usable).await;
+        assert!(matches!(a.reserve(256).await, Err(PadError::Unusable)));
+        assert_eq!(bench.control("untap").await, "ok untap");
+    }
+    until(&b, |report| report.usable).await;
+}
+
+/// SM-06b: decoy states: photon-number splitting shows in the decoys, blinding in the clicks at half
+/// efficiency, interception in the error rate.
+#[tokio::test(flavor = "multi_thread")]
+async fn decoy_states_catch_photon_number_splitting() {
+    let params = ParamsSection::of(Protocol::DecoyBb84, Preset::Metro);
+    caught(params, &[("1 pns", LinkAlarm::Decoy), ("1 blind", LinkAlarm::Blinding), ("0.6", LinkAlarm::Qber)]).await;
+}
+
+/// SM-06b: entangled pairs: whoever measures them on the way takes the violation away; only a
+/// receiver that varies its efficiency sees that its clicks are faked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bell_test_catches_interception() {
+    let params = ParamsSection::of(Protocol::Bbm92, Preset::Metro);
+    caught(params, &[("1", LinkAlarm::Bell), ("1 blind", LinkAlarm::Blinding)]).await;
+}
+
+/// SM-06b: there is nothing to split in single photons, and blinding is caught there too.
+#[tokio::test(flavor = "multi_thread")]
+async fn single_photons_cannot_be_split_and_blinding_is_caught() {
+    let bench = Bench::new().await;
+    assert!(bench.control("tap 1 pns").await.starts_with("error: there are no photon numbers"));
+    assert!(bench.control("tap 1 guess").await.contains("one of: intercept-resend, pns, blind, loss"));
+    caught(rate(), &[("1 blind", LinkAlarm::Blinding)]).await;
+}
+
+/// KM-09: a fibre that lets nothing through gives no bits, and no alarm names a wrong cause.
+#[tokio::test(flavor = "multi_thread")]
+async fn denial_by_loss_stops_the_link() {
+    let bench = Bench::new().await;
+    let (a, b) = (bench.end("n1", "n2", bench.store("n1")).await, bench.end("n2", "n1", bench.store("n2")).await);
+    connect(&a, &b, 1).await;
+    until(&b, |report| report.usable).await;
+    assert_eq!(bench.control("tap 1 loss").await, "ok tap 1 loss");
+    let report = until(&b, |report| !report.usable).await;
+    assert_eq!((report.secret_bps, report.figures.alarm), (0, None));
 }
 
 /// KM-09: an end that restarts comes back with an empty pool and its old cursor; both ends agree

@@ -2,9 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
-use types::mesh::{Function, KeyType, SignalKind};
+use link::{Attack, Preset};
+use types::mesh::{Function, KeyType, Protocol, SignalKind};
 use types::{ForwardId, IncidentId, KeyId, Millis, NodeId, OperatorId, RequestId};
 
 /// A quantum-safe key mesh whose every change is decided by policy and recorded as evidence.
@@ -88,6 +90,43 @@ pub(crate) struct Up {
     /// Life of a pair's session key.
     #[arg(long, default_value = "300s")]
     pub(crate) refresh: Millis,
+    /// How new quantum links make key: `mixed` for some of each, or one of bb84, decoy-bb84, bbm92, e91.
+    #[arg(long, default_value = "mixed")]
+    pub(crate) protocol: LinkProtocol,
+    /// Fibre and detectors of new links: short, gys, metro or lossy. Each protocol has one of its own
+    /// where none is named.
+    #[arg(long)]
+    pub(crate) preset: Option<Preset>,
+}
+
+/// How the links of a new mesh make key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LinkProtocol {
+    /// Some of each.
+    Mixed,
+    /// All the same.
+    All(Protocol),
+}
+
+impl FromStr for LinkProtocol {
+    type Err = types::mesh::ParseWordError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "mixed" { Ok(Self::Mixed) } else { text.parse().map(Self::All) }
+    }
+}
+
+impl LinkProtocol {
+    /// The protocol of the link numbered `at` of those between two nodes, or of one that ends at the
+    /// hub, which is quick to start.
+    pub(crate) fn of(self, at: Option<usize>) -> Protocol {
+        const TURNS: [Protocol; 4] = [Protocol::Bbm92, Protocol::DecoyBb84, Protocol::Bb84, Protocol::E91];
+        match (self, at) {
+            (Self::All(protocol), _) => protocol,
+            (Self::Mixed, Some(at)) => TURNS[at % TURNS.len()],
+            (Self::Mixed, None) => Protocol::Bb84,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -177,7 +216,7 @@ pub(crate) struct Run {
 pub(crate) enum Fibre {
     /// Run until stopped.
     Run(Run),
-    /// Intercept and resend a fraction of the pulses; asks nobody's permission.
+    /// Attack a fraction of the pulses; asks nobody's permission.
     Tap {
         /// One end.
         a: NodeId,
@@ -186,8 +225,11 @@ pub(crate) enum Fibre {
         /// Fraction of the pulses, 0 to 1.
         #[arg(long)]
         fraction: f64,
+        /// What to do to them: intercept-resend, pns, blind or loss.
+        #[arg(long, default_value = "intercept-resend")]
+        attack: Attack,
     },
-    /// Stop intercepting.
+    /// Stop attacking.
     Untap {
         /// One end.
         a: NodeId,

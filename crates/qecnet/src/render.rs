@@ -107,14 +107,64 @@ fn deliveries(key: &KeyView) -> String {
 }
 
 pub(crate) fn links(views: &[LinkView]) -> String {
-    let rows: Vec<[String; 8]> = views
+    let rows: Vec<[String; 10]> = views
         .iter()
         .map(|link| {
             let [name, qber, bound, secret, pool, delivery] = link_row(&link.brief);
-            [name, qber, bound, secret, pool, delivery, format!("{}/{}", link.blocks, link.discarded), sparkline(link)]
+            let protocol = link.detail.protocol.map_or_else(|| "–".to_owned(), |protocol| protocol.to_string());
+            let s = number(link.detail.s, 2);
+            let blocks = format!("{}/{}", link.blocks, link.discarded);
+            [name, protocol, qber, bound, s, secret, pool, delivery, blocks, sparkline(link)]
         })
         .collect();
-    table(["LINK", "QBER", "BOUND", "SECRET", "POOL", "DELIVERY", "BLOCKS/DISCARDED", "QBER OVER TIME"], &rows)
+    let heads =
+        ["LINK", "PROTOCOL", "QBER", "BOUND", "S", "SECRET", "POOL", "DELIVERY", "BLOCKS/DISCARDED", "QBER OVER TIME"];
+    table(heads, &rows)
+}
+
+fn number(value: Option<f64>, digits: usize) -> String {
+    value.map_or_else(|| "–".to_owned(), |value| format!("{value:.digits$}"))
+}
+
+/// Everything about one link, a figure a line.
+pub(crate) fn link(view: &LinkView) -> String {
+    let [name, qber, bound, secret, pool, delivery] = link_row(&view.brief);
+    let detail = &view.detail;
+    let none = || "–".to_owned();
+    let cost = match (detail.pulses_per_kbit, detail.leaked_per_kbit) {
+        (Some(pulses), Some(leaked)) => format!("{pulses} pulses, {leaked} disclosed bits"),
+        _ => none(),
+    };
+    let epsilon = match detail.epsilon {
+        Some(epsilon) => format!("{epsilon:.2e} on {} secret bits", detail.secret_bits),
+        None => none(),
+    };
+    let alarm = detail.alarm.map_or_else(|| "none".to_owned(), |alarm| alarm.to_string());
+    let mut rows = vec![
+        ("link", name),
+        ("protocol", detail.protocol.map_or_else(none, |protocol| protocol.to_string())),
+        ("loss", format!("{} dB", number(detail.loss_db, 2))),
+        ("QBER", format!("{qber}, at most {bound}")),
+    ];
+    if detail.s.is_some() {
+        rows.push(("S", format!("{}, at least {}", number(detail.s, 3), number(detail.s_lower, 3))));
+    }
+    if detail.single_share.is_some() {
+        rows.push(("single photons", format!("at least {} of the sifted bits", percent(detail.single_share))));
+    }
+    rows.extend([
+        ("sifted rate", format!("{:.1} kbit/s", f64::from(view.sifted_bps) / 1e3)),
+        ("secret rate", secret),
+        ("reconciliation", format!("f = {}", number(detail.efficiency, 3))),
+        ("1 kbit costs", cost),
+        ("ε spent", epsilon),
+        ("pool", pool),
+        ("blocks", format!("{} kept, {} discarded", view.blocks, view.discarded)),
+        ("alarm", alarm),
+        ("delivery", delivery),
+        ("QBER over time", sparkline(view)),
+    ]);
+    rows.iter().map(|(name, value)| format!("{name:<15} {value}\n")).collect()
 }
 
 fn sparkline(link: &LinkView) -> String {

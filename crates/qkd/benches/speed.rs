@@ -5,7 +5,7 @@
 #![allow(clippy::print_stdout, missing_docs)]
 
 use qkd::cascade::{Pace, Shuffles};
-use qkd::{Alice, Bits, Bob, Detector, Entropy, Fibre, HashKey, LinkParams, Offer, Source, Step, TagKeys};
+use qkd::{Alice, Bits, Bob, Detector, Entropy, Fibre, HashKey, LinkParams, Offer, Settings, Source, Step, TagKeys};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 
@@ -134,9 +134,10 @@ fn pipeline() {
     for (clicks, pace) in [(1 << 16, Pace::Quick), (1 << 18, Pace::Quick), ((1 << 20) - 50_000, Pace::Frugal)] {
         let mut params = LinkParams::default();
         (params.block.clicks, params.block.pace) = (clicks, pace);
-        let mut source = Source::new(params.z_log2, params.retain_pulses(), 0, seeded(1));
-        let mut fibre = Fibre::new(&params.fibre, seeded(2));
-        let mut detector = Detector::new(&params.detector, params.z_log2, params.click_limit(), seeded(3));
+        let settings = Settings::Two { z_log2: params.z_log2 };
+        let mut source = Source::new(&params, params.retain_pulses(), 0, seeded(1));
+        let mut fibre = Fibre::new(&params, seeded(2));
+        let mut detector = Detector::new(&params.detector, settings, params.click_limit(), seeded(3));
         let mut rng = seeded(4);
         let start = Clock::now();
         let (mut secret, mut light) = (0, 0.0);
@@ -145,7 +146,7 @@ fn pipeline() {
             let lit = Clock::now();
             while detector.waiting() < clicks as usize {
                 let frame = source.emit(params.frame_pulses);
-                let photons = fibre.carry(&frame).unwrap_or_default();
+                let photons = fibre.from_a(&frame).ok().and_then(|carried| carried.to_b).unwrap_or_default();
                 let _ = detector.measure(&photons);
             }
             light += lit.seconds();

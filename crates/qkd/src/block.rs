@@ -4,8 +4,9 @@
 //! any channel, in order. Bob starts. The conversation is
 //!
 //! ```text
-//! Bob   detections   slots, bases, and the bits of the test basis                  tag 1
-//! Alice sifted       which bases agree, test bits and errors, Cascade's schedule   tag 2
+//! Bob   detections   slots, settings, and the bits of all settings but the key's   tag 1
+//! Alice sifted       which settings agree, counts of the tests, intensities of
+//!                    weak pulses, the schedule of reconciliation                   tag 2
 //! Bob   ask          parities wanted  ┐ repeated
 //! Alice parities     the parities     ┘
 //! Bob   settled      what was asked and corrected                                  tag 3
@@ -22,15 +23,18 @@
 mod alice;
 mod bob;
 mod message;
+mod sifted;
+mod verdict;
 
-pub use alice::{Alice, Offer};
+pub use alice::{Alice, Offer, Recall};
 pub use bob::Bob;
 pub use message::MAX_PADS_NAME;
+pub use verdict::{alarm, judge};
 
 use crate::bits::{Bits, SecretBits};
-use crate::finite::tomamichel_length;
-use crate::params::BlockParams;
-use crate::stats::{binary_entropy, clopper_pearson_upper, sampling_deviation};
+use crate::decoy::Counts;
+use crate::entangled::Tally;
+use verdict::settle;
 
 /// What a message led to.
 #[derive(Debug)]
@@ -68,6 +72,8 @@ pub struct BlockStats {
     pub detected: u64,
     /// Clicks with the same basis at both ends.
     pub sifted: u64,
+    /// Clicks in the slots in which the receiver had half its efficiency.
+    pub halved: u64,
     /// Sifted bits of the key basis.
     pub key_bits: u64,
     /// Sifted bits of the test basis, all disclosed.
@@ -80,6 +86,17 @@ pub struct BlockStats {
     pub qber_upper_ppm: u32,
     /// Upper bound of the phase error rate of the key, as it enters the key length.
     pub phase_error_ppm: u32,
+    /// Sifted events by intensity, of weak pulses; its key errors come with reconciliation.
+    pub counts: Counts,
+    /// Coincidences in the settings of the CHSH test, of pairs: `[agree, differ]` in the order of
+    /// [`Tally::chsh`].
+    pub chsh: [[u64; 2]; 4],
+    /// S in thousandths, of pairs.
+    pub s_milli: u32,
+    /// Lower bound of S in thousandths, at ε_sec.
+    pub s_lower_milli: u32,
+    /// Lower bound of the part of the key's events that are single photons, of weak pulses.
+    pub single_ppm: u32,
     /// Errors corrected in the key.
     pub corrected: u64,
     /// Error rate of the key basis, known after reconciliation.
@@ -99,6 +116,19 @@ pub struct BlockStats {
     /// Bound of the probability that anything about this block is not as claimed: secrecy,
     /// correctness and authentication together.
     pub epsilon: f64,
+}
+
+impl BlockStats {
+    /// The coincidences, of pairs. Errors of the key are those that were corrected.
+    pub fn tally(&self) -> Tally {
+        Tally {
+            key: self.key_bits,
+            key_errors: self.corrected,
+            test: self.sampled,
+            test_errors: self.errors,
+            chsh: self.chsh,
+        }
+    }
 }
 
 /// Why a block gave no key.
@@ -129,6 +159,23 @@ pub enum AbortReason {
     Qber {
         /// The rate, or its bound, that crossed the line.
         ppm: u32,
+    },
+    /// S is not shown to be above 2: nothing proves that the pairs are entangled.
+    #[error("S is only shown to be above {lower_milli} thousandths: the channel is not verified and carries no key")]
+    Bell {
+        /// The lower bound of S in thousandths.
+        lower_milli: u32,
+    },
+    /// Decoys get through less often, beside the signal, than any loss of light explains.
+    #[error("decoys are missing: somebody splits photon numbers, and the channel carries no key")]
+    Decoy,
+    /// Clicks ignore the receiver's efficiency.
+    #[error("{halved} of {clicks} clicks ignore the receiver's efficiency: its detectors are blinded")]
+    Blinded {
+        /// Clicks at half the efficiency.
+        halved: u64,
+        /// All clicks.
+        clicks: u64,
     },
     /// The finite-key length is zero.
     #[error("no secret bits are left at this error rate and block size: use larger blocks")]
@@ -163,49 +210,12 @@ fn ppm(rate: f64) -> u32 {
     (rate * 1e6).round() as u32
 }
 
-/// Enters the comparison of the test bits into `stats` and holds the error rate against the line.
-fn judge(params: &BlockParams, stats: &mut BlockStats) -> Result<(), AbortReason> {
-    let (n, k, errors) = (stats.key_bits, stats.sampled, stats.errors);
-    let wanted = u64::from(params.min_test_bits).max(1);
-    if k < wanted || n == 0 {
-        return Err(AbortReason::TooFew { found: k, wanted });
-    }
-    let rate = errors as f64 / k as f64;
-    stats.qber_ppm = ppm(rate);
-    stats.qber_upper_ppm = ppm(clopper_pearson_upper(errors, k, params.eps_sec));
-    stats.phase_error_ppm = ppm((rate + sampling_deviation(n, k, params.eps_sec / 4.0)).min(0.5));
-    let held = if params.abort_on_upper { stats.qber_upper_ppm } else { stats.qber_ppm };
-    // compared as counts, so that no rounding moves the line
-    let over = errors * 1_000_000 >= u64::from(params.qber_abort_ppm) * k || held >= params.qber_abort_ppm;
-    if over { Err(AbortReason::Qber { ppm: held }) } else { Ok(()) }
-}
-
 /// Bits of the verification hash that bring the collision probability of `n`-bit strings, at most
 /// (n/128 + 2)·2^-t, below ε_cor; whole bytes, at most 128.
 fn verify_bits(n: u64, eps_cor: f64) -> u32 {
     let degree = (n / 128 + 2) as f64;
     let bits = (degree / eps_cor).log2().ceil().clamp(8.0, 128.0) as u32;
     bits.next_multiple_of(8)
-}
-
-/// Enters what reconciliation cost and computes the length of the key.
-fn settle(params: &BlockParams, stats: &mut BlockStats, auth: f64) -> Result<usize, AbortReason> {
-    let (n, k) = (stats.key_bits, stats.sampled);
-    let key_rate = stats.corrected as f64 / n as f64;
-    stats.key_qber_ppm = ppm(key_rate);
-    let shannon = n as f64 * binary_entropy(key_rate);
-    stats.efficiency_milli = if shannon > 0.0 { (stats.leaked_bits as f64 / shannon * 1e3) as u32 } else { 0 };
-    stats.verify_bits = verify_bits(n, params.eps_cor);
-    stats.epsilon = params.eps_sec + params.eps_cor + auth;
-    if ppm(key_rate) >= params.qber_abort_ppm {
-        return Err(AbortReason::Qber { ppm: ppm(key_rate) });
-    }
-    // The hash is disclosed like a parity; it stands where the formula has log2(1/ε_cor).
-    let leak = (stats.leaked_bits + u64::from(stats.verify_bits)) as f64;
-    let qber = stats.errors as f64 / k as f64;
-    let length = tomamichel_length(n, k, qber, leak, params.eps_sec, 1.0) as u64;
-    stats.secret_bits = length;
-    if length == 0 { Err(AbortReason::NoSecret) } else { Ok(length as usize) }
 }
 
 /// The verification hash of a key at a random point, cut to `bits` bits.

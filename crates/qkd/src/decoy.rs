@@ -23,6 +23,26 @@ impl Intensities {
     /// The set of the reference vector.
     pub const LIM: Self = Self { mean: [0.5, 0.1, 2e-4], probability: [0.7, 0.2, 0.1] };
 
+    /// A set that gives key from blocks of some 10^5 clicks.
+    pub const SHORT_BLOCKS: Self = Self { mean: [0.4, 0.15, 2e-4], probability: [0.3, 0.4, 0.3] };
+
+    /// Whether these are intensities the analysis holds for.
+    pub fn are_valid(&self) -> bool {
+        let [a, b, c] = self.mean;
+        let sum: f64 = self.probability.iter().sum();
+        c >= 0.0
+            && b > c
+            && a > b + c
+            && a <= 8.0
+            && self.probability.iter().all(|&p| p > 0.0)
+            && (sum - 1.0).abs() < 1e-9
+    }
+
+    /// Clicks per pulse behind total transmission `eta`, without background.
+    pub fn gain(&self, eta: f64) -> f64 {
+        self.mean.iter().zip(self.probability).map(|(&mean, p)| -p * (-mean * eta).exp_m1()).sum()
+    }
+
     /// τ_n: probability that a pulse holds `n` photons.
     fn photons(&self, n: i32) -> f64 {
         let factorial: f64 = (1..=n).map(f64::from).product();

@@ -1,19 +1,38 @@
-//! Bob's side of the quantum channel: a basis choice per pulse and two gated single-photon
+//! A receiver on the quantum channel: a choice of setting per click and two gated single-photon
 //! detectors, with finite efficiency, dark counts, dead time and after-pulses.
+//!
+//! In one slot of [`HALVED_IN`](crate::params::HALVED_IN), at random, the receiver has half its
+//! efficiency. Light clicks there half as often; a blinded detector that an attacker makes click
+//! does not (Lim et al. 2015, arXiv 1408.6398).
+//!
+//! A photon in a known state is measured here. Half of an entangled pair has no state of its own:
+//! the receiver says which arrivals it notices in which settings, and the frame's clicks wait until
+//! the outcomes come back.
+
+use std::collections::VecDeque;
 
 use crate::bits::Bits;
 use crate::entropy::{Entropy, Rolls, Skip};
 use crate::fibre::{PhotonFrame, measure};
-use crate::params::DetectorParams;
+use crate::light::{ARRIVALS, Arrivals, BUNCHES, Bunches, Choices, NOTICED, OUTCOMES, Outcomes, Span};
+use crate::params::{DetectorParams, HALVED_IN};
 use crate::source::{FrameError, Qubit};
 
+/// Frames whose outcomes a receiver waits for; older ones are lost light.
+const AWAITED: usize = 16;
+
 /// The clicks of one block, in order of their slots.
+#[derive(Default)]
 pub struct Detections {
     pub(crate) slots: Vec<u64>,
     pub(crate) z: Bits,
+    /// Clicks in a setting of the CHSH test; as long as `z`, or empty.
+    pub(crate) chsh: Bits,
     pub(crate) bit: Bits,
     /// Slots the receiver was open for.
     pub(crate) pulses: u64,
+    /// Clicks in slots of half efficiency.
+    pub(crate) halved: u64,
 }
 
 impl Detections {
@@ -26,142 +45,333 @@ impl Detections {
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
+
+    /// The setting of click `i`: 0 key, 1 test, 2 and 3 CHSH.
+    pub(crate) fn setting(&self, i: usize) -> u8 {
+        u8::from(self.chsh.get(i)) << 1 | u8::from(self.z.get(i))
+    }
+
+    fn push(&mut self, slot: u64, setting: u8, bit: bool, four: bool) {
+        self.slots.push(slot);
+        self.z.push(setting & 1 == 1);
+        self.bit.push(bit);
+        if four {
+            self.chsh.push(setting & 2 == 2);
+        }
+    }
+
+    fn append(&mut self, more: &Self, four: bool) {
+        for (i, &slot) in more.slots.iter().enumerate() {
+            self.push(slot, more.setting(i), more.bit.get(i), four);
+        }
+        self.pulses += more.pulses;
+        self.halved += more.halved;
+    }
+
+    fn bytes(&self) -> usize {
+        8 * (self.slots.capacity() + self.z.words().len() + self.chsh.words().len() + self.bit.words().len())
+    }
 }
 
-/// Bob's receiver.
+/// The settings a receiver chooses from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settings {
+    /// The key basis, and the test basis with probability 2^-`z_log2`.
+    Two {
+        /// The exponent.
+        z_log2: u8,
+    },
+    /// The key basis with probability 5/8, the test basis and the two CHSH settings with 1/8 each.
+    Four,
+}
+
+impl Settings {
+    pub(crate) fn choose(self, roll: u64) -> u8 {
+        match self {
+            Self::Two { z_log2 } => u8::from(roll & ((1 << z_log2) - 1) == 0),
+            Self::Four => (roll & 7).saturating_sub(4) as u8,
+        }
+    }
+}
+
+/// What comes into a slot.
+#[derive(Debug, Clone, Copy)]
+enum Light {
+    /// A photon in a known state.
+    State(Qubit),
+    /// A pulse that makes blinded detectors click in one setting only.
+    Bright { setting: u8, bit: bool },
+    /// Half of a pair, by its number among the arrivals.
+    Half(u32),
+}
+
+/// The clicks of a frame some of whose outcomes are not known yet.
+struct Batch {
+    span: Span,
+    clicks: Detections,
+    /// Clicks that wait for an outcome, in order.
+    asked: Vec<u32>,
+}
+
+/// A receiver.
 pub struct Detector<E> {
     rolls: Rolls<E>,
     params: DetectorParams,
-    z_log2: u8,
+    settings: Settings,
     efficiency: Skip,
     dark: Skip,
     next: u64,
     /// First slot at which the detectors are armed again.
     armed: u64,
-    /// Slot of the last avalanche, which may repeat itself in the next armed slot.
+    /// Whether the last avalanche may repeat itself in the next armed slot.
     echo: bool,
     limit: usize,
-    slots: Vec<u64>,
-    z: Bits,
-    bit: Bits,
-    pulses: u64,
+    /// The last slot looked at, and whether the efficiency was halved there.
+    halved: (u64, bool),
+    clicks: Detections,
+    awaited: VecDeque<Batch>,
 }
 
 impl<E: Entropy> Detector<E> {
-    /// A receiver that measures in the test basis with probability 2^-`z_log2` and keeps at most
-    /// `limit` clicks that no block has taken.
-    pub fn new(params: &DetectorParams, z_log2: u8, limit: usize, entropy: E) -> Self {
+    /// A receiver that chooses among `settings` and keeps at most `limit` clicks that no block has
+    /// taken.
+    pub fn new(params: &DetectorParams, settings: Settings, limit: usize, entropy: E) -> Self {
         let dark = 1.0 - (1.0 - params.dark_count).powi(2);
         Self {
             rolls: Rolls::new(entropy),
             params: params.clone(),
-            z_log2,
+            settings,
             efficiency: Skip::new(params.efficiency),
             dark: Skip::new(dark),
             next: 0,
             armed: 0,
             echo: false,
             limit,
-            slots: Vec::new(),
-            z: Bits::default(),
-            bit: Bits::default(),
-            pulses: 0,
+            halved: (u64::MAX, false),
+            clicks: Detections::default(),
+            awaited: VecDeque::new(),
         }
     }
 
-    /// Measures one photon frame and returns the clicks it gave. Frames must come in order;
-    /// missing ones are lost light. Once `limit` clicks wait, further light is not recorded.
-    pub fn measure(&mut self, frame: &[u8]) -> Result<usize, FrameError> {
-        let frame = PhotonFrame::parse(frame)?;
-        if frame.first < self.next {
-            return Err(FrameError::Replayed { first: frame.first, next: self.next });
+    /// Takes one frame of light and returns what goes back into the fibre, if anything does. Frames
+    /// must come in order; missing ones are lost light. Once `limit` clicks wait, further light is
+    /// not recorded.
+    pub fn measure(&mut self, frame: &[u8]) -> Result<Option<Vec<u8>>, FrameError> {
+        match frame.first() {
+            Some(&ARRIVALS) => {
+                let Arrivals { span, slots } = Arrivals::parse(frame)?;
+                if !self.begin(span)? {
+                    return Ok(None);
+                }
+                let light: Vec<_> = slots.iter().zip(0..).map(|(&slot, i)| (slot, Light::Half(i))).collect();
+                Ok(Some(self.notice(span, &light)))
+            }
+            Some(&OUTCOMES) => {
+                let Outcomes { span, bits } = Outcomes::parse(frame)?;
+                self.learn(span, &bits);
+                Ok(None)
+            }
+            Some(&BUNCHES) => {
+                let Bunches { span, bunches } = Bunches::parse(frame)?;
+                if self.begin(span)? {
+                    let mut light = Vec::with_capacity(bunches.len());
+                    for bunch in bunches {
+                        let state = Qubit { z: bunch.setting == 1, bit: bunch.bit };
+                        let bright = Light::Bright { setting: bunch.setting, bit: bunch.bit };
+                        let photons = usize::from(bunch.photons);
+                        light.extend(std::iter::repeat_n((bunch.slot, Light::State(state)), photons));
+                        light.extend((photons == 0).then_some((bunch.slot, bright)));
+                    }
+                    // clicks stay in order: what is still waited for is lost
+                    self.awaited.clear();
+                    self.record_all(span, &light, true);
+                }
+                Ok(None)
+            }
+            _ => {
+                let PhotonFrame { span, photons } = PhotonFrame::parse(frame, Light::State)?;
+                if self.begin(span)? {
+                    self.record_all(span, &photons, false);
+                }
+                Ok(None)
+            }
         }
-        self.next = frame.first + u64::from(frame.pulses);
-        if self.slots.len() >= self.limit {
-            return Ok(0);
+    }
+
+    /// Whether the light of `span` is recorded.
+    fn begin(&mut self, span: Span) -> Result<bool, FrameError> {
+        if span.first < self.next {
+            return Err(FrameError::Replayed { first: span.first, next: self.next });
         }
-        self.pulses += u64::from(frame.pulses);
-        let before = self.slots.len();
-        let mut photon = self.rolls.gap(&self.efficiency);
+        self.next = span.end();
+        Ok(self.clicks.len() < self.limit)
+    }
+
+    /// Clicks of photons in known states.
+    fn record_all(&mut self, span: Span, light: &[(u32, Light)], blinding: bool) {
+        let mut clicks = std::mem::take(&mut self.clicks);
+        self.sweep(span, light, blinding, &mut clicks, &mut Vec::new());
+        self.clicks = clicks;
+    }
+
+    /// Clicks of halves of pairs: they wait for their outcomes.
+    fn notice(&mut self, span: Span, light: &[(u32, Light)]) -> Vec<u8> {
+        let mut batch = Batch { span, clicks: Detections::default(), asked: Vec::new() };
+        let mut seen = Vec::new();
+        self.sweep(span, light, false, &mut batch.clicks, &mut seen);
+        let mut codes = vec![0; light.len()];
+        for (click, arrival) in seen {
+            codes[arrival as usize] = NOTICED | batch.clicks.setting(click as usize);
+            batch.asked.push(click);
+        }
+        if self.awaited.len() >= AWAITED {
+            self.awaited.pop_front();
+        }
+        self.awaited.push_back(batch);
+        Choices { span, codes }.encode()
+    }
+
+    fn learn(&mut self, span: Span, bits: &Bits) {
+        let Some(at) = self.awaited.iter().position(|batch| batch.span == span) else { return };
+        // outcomes come in order: what was asked before and not answered is lost
+        self.awaited.drain(..at);
+        let Some(mut batch) = self.awaited.pop_front().filter(|batch| batch.asked.len() == bits.len()) else { return };
+        for (i, &click) in batch.asked.iter().enumerate() {
+            if batch.clicks.bit.get(click as usize) != bits.get(i) {
+                batch.clicks.bit.flip(click as usize);
+            }
+        }
+        self.clicks.append(&batch.clicks, self.settings == Settings::Four);
+    }
+
+    /// Finds the clicks of one frame. Those of halves of pairs go to `seen`, as the click's number
+    /// and the arrival's, and get a bit that does not matter.
+    fn sweep(
+        &mut self,
+        span: Span,
+        light: &[(u32, Light)],
+        blinding: bool,
+        clicks: &mut Detections,
+        seen: &mut Vec<(u32, u32)>,
+    ) {
+        clicks.pulses += u64::from(span.pulses);
+        let mut photon = self.next_noticed(light, blinding, 0);
         let mut dark = self.rolls.gap(&self.dark);
         loop {
-            let seen = frame.photons.get(usize::try_from(photon).unwrap_or(usize::MAX));
-            let bright = seen.map_or(u64::MAX, |&(slot, _)| u64::from(slot));
-            let slot = bright.min(dark);
-            if slot >= u64::from(frame.pulses) {
+            let here = light.get(photon);
+            let lit = here.map_or(u64::MAX, |&(slot, _)| u64::from(slot));
+            let slot = lit.min(dark);
+            if slot >= u64::from(span.pulses) {
                 break;
             }
-            let light = seen.filter(|_| bright == slot).map(|&(_, qubit)| qubit);
-            self.avalanche(frame.first + slot, light, dark == slot);
-            if bright == slot {
-                photon = photon.saturating_add(1).saturating_add(self.rolls.gap(&self.efficiency));
+            let what = here.filter(|_| lit == slot).map(|&(_, light)| light);
+            let is_dark = dark == slot;
+            if let Some(half) = self.avalanche(span.first + slot, what, is_dark, clicks) {
+                seen.push((clicks.len() as u32 - 1, half));
             }
-            if dark == slot {
+            if lit == slot {
+                photon = self.next_noticed(light, blinding, photon + 1);
+            }
+            if is_dark {
                 dark = dark.saturating_add(1).saturating_add(self.rolls.gap(&self.dark));
             }
         }
-        Ok(self.slots.len() - before)
     }
 
-    /// One slot with at least one cause of a click.
-    fn avalanche(&mut self, slot: u64, light: Option<Qubit>, dark: bool) {
+    /// The next piece of light, from number `from` on, that a receiver of full efficiency notices.
+    fn next_noticed(&mut self, light: &[(u32, Light)], blinding: bool, from: usize) -> usize {
+        let gap = self.rolls.gap(&self.efficiency);
+        let to = from.saturating_add(usize::try_from(gap).unwrap_or(usize::MAX));
+        if !blinding {
+            return to;
+        }
+        // blinded detectors click however few photons they would notice
+        let missed = light.get(from..to.min(light.len())).unwrap_or_default();
+        let bright = missed.iter().position(|(_, light)| matches!(light, Light::Bright { .. }));
+        bright.map_or(to, |at| from + at)
+    }
+
+    /// One slot with at least one cause of a click. Returns the number of the half of a pair that
+    /// made one.
+    fn avalanche(&mut self, slot: u64, light: Option<Light>, dark: bool, clicks: &mut Detections) -> Option<u32> {
         if self.echo && self.armed < slot {
             self.echo = false;
             let armed = self.armed;
             if self.rolls.chance(self.params.after_pulse) {
-                self.record(armed, None);
+                let roll = self.rolls.word();
+                let halved = self.is_halved(armed, roll);
+                self.record(armed, roll, None, halved, clicks);
             }
         }
         if slot < self.armed {
-            return;
+            return None;
         }
-        let mut causes = light;
-        if dark && light.is_some() {
-            // A dark count beside a detected photon: in the same detector it changes nothing, in
-            // the other one both fire.
-            if self.rolls.word() & 1 == 1 {
-                causes = None;
-            }
+        let roll = self.rolls.word();
+        let halved = self.is_halved(slot, roll);
+        // at half the efficiency, every other noticed photon is not
+        let dimmed = halved && roll >> 61 & 1 == 1;
+        let mut light = light.filter(|light| !dimmed || matches!(light, Light::Bright { .. }));
+        if let Some(Light::Bright { setting, .. }) = light
+            && setting != self.settings.choose(roll)
+        {
+            light = None;
         }
-        self.record(slot, causes);
+        if light.is_none() && !dark {
+            return None;
+        }
+        // A dark count beside a detected photon: in the same detector it changes nothing, in the
+        // other one both fire.
+        if dark && light.is_some() && roll >> 62 & 1 == 1 {
+            light = None;
+        }
+        self.record(slot, roll, light, halved, clicks);
+        match light {
+            Some(Light::Half(half)) => Some(half),
+            _ => None,
+        }
+    }
+
+    fn is_halved(&mut self, slot: u64, roll: u64) -> bool {
+        if self.halved.0 != slot {
+            self.halved = (slot, roll >> 32 & u64::from(HALVED_IN - 1) == 0);
+        }
+        self.halved.1
     }
 
     /// Records a click in `slot`; without a photon, or after a double click, the bit is random.
-    fn record(&mut self, slot: u64, light: Option<Qubit>) {
-        let roll = self.rolls.word();
-        let z = roll & ((1 << self.z_log2) - 1) == 0;
+    fn record(&mut self, slot: u64, roll: u64, light: Option<Light>, halved: bool, clicks: &mut Detections) {
+        let setting = self.settings.choose(roll);
         let coin = roll >> 63 == 1;
-        let bit = light.map_or(coin, |qubit| measure(qubit, z, coin).bit);
-        self.slots.push(slot);
-        self.z.push(z);
-        self.bit.push(bit);
+        let bit = match light {
+            Some(Light::State(qubit)) => measure(qubit, setting == 1, coin).bit,
+            Some(Light::Bright { bit, .. }) => bit,
+            Some(Light::Half(_)) | None => coin,
+        };
+        clicks.push(slot, setting, bit, self.settings == Settings::Four);
+        clicks.halved += u64::from(halved);
         self.armed = slot + 1 + u64::from(self.params.dead_slots);
         self.echo = self.params.after_pulse > 0.0;
     }
 
     /// Clicks that wait for a block.
     pub fn waiting(&self) -> usize {
-        self.slots.len()
+        self.clicks.len()
     }
 
     /// Takes all waiting clicks for a block, once there are at least `clicks`.
     pub fn take(&mut self, clicks: usize) -> Option<Detections> {
-        if self.slots.len() < clicks.max(1) {
-            return None;
-        }
-        Some(Detections {
-            slots: std::mem::take(&mut self.slots),
-            z: std::mem::take(&mut self.z),
-            bit: std::mem::take(&mut self.bit),
-            pulses: std::mem::take(&mut self.pulses),
-        })
+        (self.clicks.len() >= clicks.max(1)).then(|| std::mem::take(&mut self.clicks))
     }
 
     /// Drops all waiting clicks, as after a block that failed for lack of its peer.
     pub fn clear(&mut self) {
-        self.slots.clear();
-        self.z = Bits::default();
-        self.bit = Bits::default();
-        self.pulses = 0;
+        self.clicks = Detections::default();
+        self.awaited = VecDeque::new();
+    }
+
+    /// Bytes held for clicks.
+    pub fn held_bytes(&self) -> usize {
+        let awaited = self.awaited.iter().map(|batch| batch.clicks.bytes() + 4 * batch.asked.capacity());
+        self.clicks.bytes() + awaited.sum::<usize>()
     }
 }

@@ -20,7 +20,7 @@ impl<E: Entropy + ?Sized> Entropy for Box<E> {
     }
 }
 
-const BUFFER: usize = 2_048;
+pub(crate) const BUFFER: usize = 2_048;
 
 /// Draws random variables from an [`Entropy`] source, which is asked for large pieces at a time.
 pub struct Rolls<E> {

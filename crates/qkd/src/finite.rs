@@ -17,3 +17,15 @@ pub fn tomamichel_length(n: u64, k: u64, qber: f64, leak: f64, eps_sec: f64, eps
     let cost = 1.0 - 2.0 * eps_sec.log2() - eps_cor.log2();
     (n as f64 * (1.0 - binary_entropy(phase)) - leak - cost).max(0.0)
 }
+
+/// Secret length that a violation of Bell's inequality allows: ℓ = n(1 - χ(S)) - leak - log2(2/ε²),
+/// with Eve's information χ(S) = h((1 + √(S²/4 - 1))/2) on each bit from collective attacks (Acín et
+/// al. 2007, arXiv quant-ph/0702152) at the lower bound `s` of S.
+pub fn bell_length(n: u64, s: f64, leak: f64, eps_sec: f64) -> f64 {
+    if s <= 2.0 {
+        return 0.0;
+    }
+    let root = (s * s / 4.0 - 1.0).clamp(0.0, 1.0).sqrt();
+    let known = binary_entropy(0.5 * (1.0 + root));
+    (n as f64 * (1.0 - known) - leak - (1.0 - 2.0 * eps_sec.log2())).max(0.0)
+}

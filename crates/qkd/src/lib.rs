@@ -13,6 +13,7 @@ pub mod entangled;
 pub mod entropy;
 pub mod finite;
 pub mod params;
+mod pipeline;
 pub mod pool;
 pub mod stats;
 pub mod toeplitz;
@@ -28,19 +29,27 @@ mod fibre;
 mod field;
 mod gf16;
 mod ledger;
+mod light;
+mod memory;
+mod pairs;
 mod simd;
 mod source;
 
 pub use auth::{HashKey, PAD_LEN_PER_BLOCK, TAG_LEN, TagKeys};
 pub use bits::{Bits, SecretBits};
-pub use block::{AbortReason, Alice, BlockAbort, BlockOutcome, BlockStats, Bob, MAX_PADS_NAME, Offer, Step};
-pub use detector::{Detections, Detector};
+pub use block::{
+    AbortReason, Alice, BlockAbort, BlockOutcome, BlockStats, Bob, MAX_PADS_NAME, Offer, Recall, Step, alarm, judge,
+};
+pub use detector::{Detections, Detector, Settings};
 pub use entropy::Entropy;
-pub use fibre::{Fibre, Tap};
+pub use fibre::{Attack, Carried, Fibre, Tap, UnknownAttack, train_pulses};
 pub use ledger::EpsilonLedger;
-pub use params::{BlockParams, DetectorParams, FibreParams, LinkParams};
+pub use pairs::PairEnd;
+pub use params::{BlockParams, DetectorParams, FibreParams, LinkParams, PairParams, Preset, UnknownPreset};
+pub use pipeline::Pipeline;
 pub use pool::{Cursor, PadRange, Pool, PoolError, Side};
 pub use source::{FrameError, Source};
+pub use types::mesh::Protocol;
 
 #[cfg(test)]
 mod seeded;

@@ -1,9 +1,32 @@
 //! The numbers that describe a link, and their bounds.
 
+use types::mesh::Protocol;
+
 use crate::cascade::Pace;
+use crate::decoy::Intensities;
+
+mod presets;
+
+pub use presets::{Preset, UnknownPreset};
 
 /// Most pulses in one frame of the quantum channel.
-pub const MAX_FRAME_PULSES: u32 = 1 << 20;
+pub const MAX_FRAME_PULSES: u32 = 1 << 30;
+
+/// Most pulses of a dense train, which is sent pulse by pulse.
+pub const MAX_DENSE_PULSES: u32 = 1 << 20;
+
+/// Most slots that one frame names.
+pub const MAX_ARRIVALS: usize = 1 << 20;
+
+/// Trains of which at least this part gets through are sent pulse by pulse.
+pub(crate) const DENSE: f64 = 1.0 / 16.0;
+
+/// In one slot of this many, at random, the receiver has half its efficiency (Lim et al. 2015,
+/// arXiv 1408.6398): clicks that do not care are not made by light alone.
+pub const HALVED_IN: u32 = 8;
+
+/// Mean over slots of the receiver's efficiency, over its full one.
+pub(crate) const MEAN_EFFICIENCY: f64 = 1.0 - 0.5 / HALVED_IN as f64;
 
 /// Most clicks in one block of post-processing.
 pub const MAX_BLOCK_CLICKS: usize = 1 << 20;
@@ -46,9 +69,24 @@ pub struct DetectorParams {
     pub after_pulse: f64,
 }
 
+/// The source of photon pairs in the middle of a fibre.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PairParams {
+    /// Mean number of pairs in a pulse.
+    pub mean: f64,
+    /// Visibility V of a pair as it leaves: (1 - V)/2 of its outcomes differ in equal settings.
+    pub visibility: f64,
+}
+
 /// One block of post-processing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BlockParams {
+    /// How the key is made.
+    pub protocol: Protocol,
+    /// The intensities of weak pulses, where the protocol sends them.
+    pub intensities: Intensities,
+    /// Largest share of honest clicks in the slots in which the receiver has half its efficiency.
+    pub halved_share: f64,
     /// Clicks that make a block.
     pub clicks: u32,
     /// Probability that the key of a block is not secret.
@@ -79,30 +117,17 @@ pub struct LinkParams {
     pub fibre: FibreParams,
     /// The detectors.
     pub detector: DetectorParams,
+    /// The source of pairs, where the protocol uses one.
+    pub pairs: PairParams,
     /// Post-processing.
     pub block: BlockParams,
 }
 
 impl Default for LinkParams {
-    /// Ten kilometres of fibre, single photons at 500 kHz: about 63,000 clicks and 15,000 secret
+    /// Ten kilometres of fibre, single photons at 500 kHz: about 59,000 clicks and 14,000 secret
     /// bits a second, a block a second.
     fn default() -> Self {
-        Self {
-            pulse_rate_hz: 500_000,
-            frame_pulses: 50_000,
-            z_log2: 2,
-            fibre: FibreParams { length_km: 10.0, db_per_km: 0.2, insertion_db: 0.0, misalignment: 0.01 },
-            detector: DetectorParams { efficiency: 0.2, dark_count: 1e-6, dead_slots: 0, after_pulse: 0.0 },
-            block: BlockParams {
-                clicks: 1 << 16,
-                eps_sec: 1e-10,
-                eps_cor: 1e-15,
-                qber_abort_ppm: types::limits::QBER_ABORT_PPM,
-                abort_on_upper: false,
-                min_test_bits: 512,
-                pace: Pace::Quick,
-            },
-        }
+        Self::of(Protocol::Bb84, Preset::Short)
     }
 }
 
@@ -115,40 +140,20 @@ pub struct ParamError {
 }
 
 impl LinkParams {
-    /// Fibre and detectors of Gobby, Yuan, Shields 2004 over `km` kilometres: 0.21 dB/km, receiver
-    /// efficiency 4.5 %, background 1.7e-6, misalignment 3.3 %.
-    pub fn gys(km: f64) -> Self {
-        let mut params = Self { pulse_rate_hz: 2_000_000, frame_pulses: 200_000, ..Self::default() };
-        params.fibre = FibreParams { length_km: km, db_per_km: 0.21, insertion_db: 0.0, misalignment: 0.033 };
-        params.detector = DetectorParams { efficiency: 0.045, dark_count: 8.5e-7, dead_slots: 0, after_pulse: 0.0 };
-        params
-    }
-
-    /// A metropolitan link of 2 dB with good detectors.
-    pub fn metro() -> Self {
-        Self {
-            fibre: FibreParams { length_km: 8.0, db_per_km: 0.2, insertion_db: 0.4, misalignment: 0.01 },
-            detector: DetectorParams { efficiency: 0.25, dark_count: 1e-6, dead_slots: 1, after_pulse: 0.005 },
-            ..Self::default()
-        }
-    }
-
-    /// A lossy link of 25 dB: more pulses, quieter detectors.
-    pub fn lossy() -> Self {
-        let mut params = Self { pulse_rate_hz: 20_000_000, frame_pulses: 1_000_000, ..Self::default() };
-        params.fibre = FibreParams { length_km: 110.0, db_per_km: 0.2, insertion_db: 3.0, misalignment: 0.015 };
-        params.detector = DetectorParams { efficiency: 0.2, dark_count: 1e-7, dead_slots: 20, after_pulse: 0.01 };
-        params.block.clicks = 1 << 15;
-        params
-    }
-
     /// Checks every number against its bounds.
     pub fn check(&self) -> Result<(), ParamError> {
         let is = |ok: bool, name, wanted| if ok { Ok(()) } else { Err(ParamError { name, wanted }) };
         let probability = |p: f64| (0.0..=1.0).contains(&p);
         let epsilon = |e: f64| (1e-30..=1e-3).contains(&e);
         is(self.pulse_rate_hz > 0, "pulse_rate_hz", "at least 1")?;
-        is((1..=MAX_FRAME_PULSES).contains(&self.frame_pulses), "frame_pulses", "1 to 1048576")?;
+        is((1..=MAX_FRAME_PULSES).contains(&self.frame_pulses), "frame_pulses", "1 to 2^30")?;
+        let crowd = if self.is_dense() { f64::from(MAX_DENSE_PULSES) } else { MAX_ARRIVALS as f64 / 2.0 };
+        let arriving = if self.is_dense() { 1.0 } else { self.arrival_rate() };
+        is(
+            f64::from(self.frame_pulses) * arriving <= crowd,
+            "frame_pulses",
+            "few enough that a frame names at most 524288 slots",
+        )?;
         is((1..=8).contains(&self.z_log2), "z_log2", "1 to 8")?;
         is(self.fibre.loss_db() >= 0.0 && self.fibre.loss_db().is_finite(), "loss", "0 dB or more")?;
         is(probability(self.fibre.misalignment), "misalignment", "0 to 1")?;
@@ -156,6 +161,14 @@ impl LinkParams {
         is(probability(self.detector.dark_count), "dark_count", "0 to 1")?;
         is(probability(self.detector.after_pulse), "after_pulse", "0 to 1")?;
         is((64..=MAX_BLOCK_CLICKS as u32).contains(&self.block.clicks), "clicks", "64 to 1048576")?;
+        is(probability(self.pairs.mean) && self.pairs.mean > 0.0, "pairs.mean", "above 0, at most 1")?;
+        is(probability(self.pairs.visibility), "pairs.visibility", "0 to 1")?;
+        is(
+            self.block.intensities.are_valid(),
+            "intensities",
+            "μ1 > μ2 + μ3, μ2 > μ3 >= 0, probabilities above 0 that add up to 1",
+        )?;
+        is(probability(self.block.halved_share), "halved_share", "0 to 1")?;
         is(epsilon(self.block.eps_sec), "eps_sec", "1e-30 to 1e-3")?;
         is(epsilon(self.block.eps_cor), "eps_cor", "1e-30 to 1e-3")?;
         is(self.block.qber_abort_ppm <= 500_000, "qber_abort_ppm", "at most 500000")?;
@@ -167,12 +180,52 @@ impl LinkParams {
         (self.block.clicks as usize * 2).min(MAX_BLOCK_CLICKS)
     }
 
+    /// Whether trains are sent pulse by pulse.
+    pub(crate) fn is_dense(&self) -> bool {
+        self.block.protocol == Protocol::Bb84 && self.fibre.transmission() >= DENSE
+    }
+
+    /// How often a slot is named to an end, at most.
+    fn arrival_rate(&self) -> f64 {
+        match self.block.protocol {
+            Protocol::Bb84 => self.fibre.transmission(),
+            Protocol::DecoyBb84 => -(-self.block.intensities.mean[0] * self.fibre.transmission()).exp_m1(),
+            Protocol::Bbm92 | Protocol::E91 => self.pairs.mean * self.fibre.transmission().sqrt(),
+        }
+    }
+
+    /// Expected clicks of Bob's per pulse.
+    pub fn click_rate(&self) -> f64 {
+        let noticed = self.detector.efficiency * MEAN_EFFICIENCY;
+        let light = match self.block.protocol {
+            Protocol::Bb84 => self.fibre.transmission() * noticed,
+            Protocol::DecoyBb84 => self.block.intensities.gain(self.fibre.transmission() * noticed),
+            Protocol::Bbm92 | Protocol::E91 => self.pairs.mean * self.fibre.transmission().sqrt() * noticed,
+        };
+        (light + 2.0 * self.detector.dark_count).max(1e-12)
+    }
+
+    /// The loss of the fibre in decibels that explains `clicks` of Bob's in `pulses` pulses; `None`
+    /// where there are no more than darkness gives.
+    pub fn loss_from(&self, clicks: u64, pulses: u64) -> Option<f64> {
+        let seen = clicks as f64 / (pulses as f64).max(1.0);
+        let fibre = |db: f64| FibreParams { length_km: 0.0, db_per_km: 0.0, insertion_db: db, misalignment: 0.0 };
+        let at = |db: f64| Self { fibre: fibre(db), ..self.clone() }.click_rate();
+        if seen <= at(90.0) {
+            return None;
+        }
+        let (mut low, mut high) = (0.0, 90.0);
+        for _ in 0..50 {
+            let middle = 0.5 * (low + high);
+            if at(middle) > seen { low = middle } else { high = middle }
+        }
+        Some(low)
+    }
+
     /// How many pulses the source must remember: those of four blocks at the expected click rate,
     /// and at least one second of them.
     pub fn retain_pulses(&self) -> u64 {
-        let per_pulse =
-            (self.fibre.transmission() * self.detector.efficiency + 2.0 * self.detector.dark_count).max(1e-9);
-        let four_blocks = 4.0 * f64::from(self.block.clicks) / per_pulse;
-        (four_blocks as u64).clamp(u64::from(self.pulse_rate_hz), 1 << 28)
+        let four_blocks = 4.0 * f64::from(self.block.clicks) / self.click_rate();
+        (four_blocks as u64).clamp(u64::from(self.pulse_rate_hz), 1 << 34)
     }
 }

@@ -6,8 +6,8 @@ use rand_core::{RngCore, SeedableRng};
 use crate::entropy::Entropy;
 use crate::params::{BlockParams, LinkParams};
 use crate::{
-    Alice, BlockAbort, BlockOutcome, Bob, Detector, Fibre, HashKey, Offer, PAD_LEN_PER_BLOCK, Source, Step, TagKeys,
-    Tap,
+    Alice, Attack, BlockAbort, BlockOutcome, Bob, Detector, Fibre, HashKey, Offer, PAD_LEN_PER_BLOCK, PairEnd, Recall,
+    Settings, Source, Step, TagKeys, Tap,
 };
 
 pub(crate) struct Seeded(ChaCha12Rng);
@@ -51,10 +51,49 @@ pub(crate) enum Fault {
     Replay,
 }
 
-/// A source, a fibre and a detector on one bench.
+/// Alice's end of the light.
+pub(crate) enum Sender {
+    Source(Source<Seeded>),
+    Pairs(PairEnd<Seeded>),
+}
+
+impl Sender {
+    fn emit(&mut self, pulses: u32) -> Vec<u8> {
+        match self {
+            Self::Source(source) => source.emit(pulses),
+            Self::Pairs(end) => end.emit(pulses),
+        }
+    }
+
+    fn light(&mut self, frame: &[u8]) -> Option<Vec<u8>> {
+        match self {
+            Self::Source(source) => source.light(frame).map(Some),
+            Self::Pairs(end) => end.light(frame),
+        }
+        .unwrap()
+    }
+}
+
+impl Recall for Sender {
+    fn recall(&mut self, slots: &[u64]) -> Option<Vec<u8>> {
+        match self {
+            Self::Source(source) => source.recall(slots),
+            Self::Pairs(end) => end.recall(slots),
+        }
+    }
+
+    fn forget_before(&mut self, slot: u64) {
+        match self {
+            Self::Source(source) => source.forget_before(slot),
+            Self::Pairs(end) => end.forget_before(slot),
+        }
+    }
+}
+
+/// A sender, a fibre and a receiver on one bench.
 pub(crate) struct Bench {
     pub(crate) params: LinkParams,
-    pub(crate) source: Source<Seeded>,
+    pub(crate) sender: Sender,
     pub(crate) fibre: Fibre<Seeded>,
     pub(crate) detector: Detector<Seeded>,
 }
@@ -64,17 +103,45 @@ pub(crate) type End = Result<BlockOutcome, BlockAbort>;
 impl Bench {
     pub(crate) fn new(params: LinkParams, seed: u64) -> Self {
         params.check().unwrap();
+        let retain = params.retain_pulses();
+        let entangled = params.block.protocol.is_entangled();
+        let settings = if entangled { Settings::Four } else { Settings::Two { z_log2: params.z_log2 } };
+        let sender = if entangled {
+            Sender::Pairs(PairEnd::new(&params, retain, 0, Seeded::new(seed)))
+        } else {
+            Sender::Source(Source::new(&params, retain, 0, Seeded::new(seed)))
+        };
         Self {
-            source: Source::new(params.z_log2, params.retain_pulses(), 0, Seeded::new(seed)),
-            fibre: Fibre::new(&params.fibre, Seeded::new(seed + 1)),
-            detector: Detector::new(&params.detector, params.z_log2, params.click_limit(), Seeded::new(seed + 2)),
+            sender,
+            fibre: Fibre::new(&params, Seeded::new(seed + 1)),
+            detector: Detector::new(&params.detector, settings, params.click_limit(), Seeded::new(seed + 2)),
             params,
         }
     }
 
-    pub(crate) fn tapped(mut self, fraction: f64) -> Self {
-        self.fibre.set_tap(Some(Tap { fraction }));
+    pub(crate) fn tapped(self, fraction: f64) -> Self {
+        self.attacked(Attack::InterceptResend, fraction)
+    }
+
+    pub(crate) fn attacked(mut self, attack: Attack, fraction: f64) -> Self {
+        self.fibre.set_tap(Some(Tap { attack, fraction }));
         self
+    }
+
+    /// One train, and all that goes to and fro because of it.
+    pub(crate) fn train(&mut self) {
+        let mut from_a = Some(self.sender.emit(self.params.frame_pulses));
+        let mut from_b = None;
+        while from_a.is_some() || from_b.is_some() {
+            let one = from_a.take().map(|frame| self.fibre.from_a(&frame).unwrap()).unwrap_or_default();
+            let two = from_b.take().map(|frame: Vec<u8>| self.fibre.from_b(&frame).unwrap()).unwrap_or_default();
+            for frame in [one.to_a, two.to_a].into_iter().flatten() {
+                from_a = self.sender.light(&frame).or(from_a);
+            }
+            for frame in [one.to_b, two.to_b].into_iter().flatten() {
+                from_b = self.detector.measure(&frame).unwrap().or(from_b);
+            }
+        }
     }
 
     /// Light until there are enough clicks for a block.
@@ -83,9 +150,7 @@ impl Bench {
             if self.detector.waiting() >= self.params.block.clicks as usize {
                 return;
             }
-            let frame = self.source.emit(self.params.frame_pulses);
-            let light = self.fibre.carry(&frame).unwrap();
-            self.detector.measure(&light).unwrap();
+            self.train();
         }
         panic!("too dark");
     }
@@ -104,7 +169,7 @@ impl Bench {
         while !to_alice.is_empty() {
             let mut to_bob = Vec::new();
             for message in std::mem::take(&mut to_alice) {
-                to_bob.extend(channel.through(alice_end.take(&message, &mut self.source)));
+                to_bob.extend(channel.through(alice_end.take(&message, &mut self.sender)));
             }
             for message in to_bob {
                 to_alice.extend(channel.through(bob_end.take(&message)));
@@ -153,7 +218,7 @@ struct AliceEnd {
 }
 
 impl AliceEnd {
-    fn take(&mut self, message: &[u8], source: &mut Source<Seeded>) -> Option<Vec<u8>> {
+    fn take(&mut self, message: &[u8], sender: &mut Sender) -> Option<Vec<u8>> {
         if self.end.is_some() {
             return None;
         }
@@ -161,7 +226,7 @@ impl AliceEnd {
             Some(alice) => alice.handle(message, &mut self.rng),
             None => {
                 let offer = Offer::parse(message).ok()?;
-                Alice::accept(&self.params, offer, tag_keys(self.number), source).map(|(made, reply)| {
+                Alice::accept(&self.params, offer, tag_keys(self.number), sender).map(|(made, reply)| {
                     self.session = Some(made);
                     Step::Reply(reply)
                 })

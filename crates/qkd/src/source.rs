@@ -1,17 +1,22 @@
-//! Alice's side of the quantum channel: a source that prepares single photons in one of the four
-//! BB84 states, and remembers what it prepared until the block that used it is settled.
+//! Alice's side of the quantum channel: a source that prepares single photons or weak pulses in one
+//! of the four BB84 states, and remembers what it prepared until the block that used it is settled.
 //!
-//! The key basis is X and the test basis is Z, as in Tomamichel et al. 2012. A pulse frame is
-//! `1 ‖ u64 first slot ‖ u32 pulses ‖ basis plane ‖ bit plane`, a set basis bit meaning Z.
+//! The key basis is X and the test basis is Z, as in Tomamichel et al. 2012. Where most of a train
+//! gets through, it is prepared pulse by pulse and sent as two planes, a set basis bit meaning Z;
+//! otherwise each pulse is prepared when the fibre or the receiver names its slot (see
+//! [`light`](crate::light)). Every choice is drawn from the caller's entropy alone.
 
-use std::collections::VecDeque;
+use types::mesh::Protocol;
 
 use crate::bits::Bits;
+use crate::decoy::Intensities;
 use crate::entropy::{Entropy, Rolls};
-use crate::params::MAX_FRAME_PULSES;
+use crate::light::{Arrivals, Choices, Glow, Span, Train};
+use crate::memory::{Memory, UNKNOWN};
+use crate::params::{LinkParams, MAX_DENSE_PULSES, MAX_FRAME_PULSES};
 use crate::wire::{Reader, WireError};
 
-const KIND: u8 = 1;
+pub(crate) const PULSES: u8 = 1;
 
 /// Why a frame of the quantum channel is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +43,16 @@ pub(crate) struct Qubit {
     pub(crate) bit: bool,
 }
 
+impl Qubit {
+    pub(crate) fn code(self) -> u8 {
+        u8::from(self.z) << 1 | u8::from(self.bit)
+    }
+
+    pub(crate) fn from_code(code: u8) -> Self {
+        Self { z: code & 2 == 2, bit: code & 1 == 1 }
+    }
+}
+
 /// A parsed pulse frame.
 pub(crate) struct PulseFrame {
     pub(crate) first: u64,
@@ -49,12 +64,8 @@ pub(crate) struct PulseFrame {
 impl PulseFrame {
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(bytes);
-        if reader.u8()? != KIND {
-            return Err(WireError::Kind);
-        }
-        let first = reader.u64()?;
-        let pulses = reader.u32()?;
-        if pulses > MAX_FRAME_PULSES || first.checked_add(u64::from(pulses)).is_none_or(|end| end >> 61 != 0) {
+        let Span { first, pulses } = Span::read(&mut reader, PULSES)?;
+        if pulses > MAX_DENSE_PULSES {
             return Err(WireError::Number);
         }
         let mut plane = || {
@@ -68,20 +79,26 @@ impl PulseFrame {
 
     fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(13 + self.pulses as usize / 4 + 2);
-        out.push(KIND);
-        out.extend_from_slice(&self.first.to_le_bytes());
-        out.extend_from_slice(&self.pulses.to_le_bytes());
+        out.extend_from_slice(&self.span().start(PULSES));
         self.basis.write_bytes(&mut out);
         self.bit.write_bytes(&mut out);
         out
+    }
+
+    pub(crate) fn span(&self) -> Span {
+        Span { first: self.first, pulses: self.pulses }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        8 * (self.basis.words().len() + self.bit.words().len())
     }
 
     pub(crate) fn qubit(&self, index: u32) -> Qubit {
         Qubit { z: self.basis.get(index as usize), bit: self.bit.get(index as usize) }
     }
 
-    fn end(&self) -> u64 {
-        self.first + u64::from(self.pulses)
+    pub(crate) fn code(&self, index: u32) -> u8 {
+        self.qubit(index).code()
     }
 }
 
@@ -89,38 +106,88 @@ impl PulseFrame {
 pub struct Source<E> {
     rolls: Rolls<E>,
     z_log2: u8,
+    dense: bool,
+    /// Of weak pulses.
+    intensities: Option<Intensities>,
     next: u64,
     retain: u64,
-    frames: VecDeque<PulseFrame>,
+    memory: Memory,
 }
 
 impl<E: Entropy> Source<E> {
     /// A source whose next pulse is in slot `first_slot`. Each pulse is in the test basis with
     /// probability 2^-`z_log2`; what was prepared is kept for the last `retain` pulses. After a
     /// restart `first_slot` must lie above every slot of the run before.
-    pub fn new(z_log2: u8, retain: u64, first_slot: u64, entropy: E) -> Self {
-        Self { rolls: Rolls::new(entropy), z_log2, next: first_slot, retain, frames: VecDeque::new() }
+    pub fn new(params: &LinkParams, retain: u64, first_slot: u64, entropy: E) -> Self {
+        let intensities = (params.block.protocol == Protocol::DecoyBb84).then_some(params.block.intensities);
+        Self {
+            rolls: Rolls::new(entropy),
+            z_log2: params.z_log2,
+            dense: params.is_dense(),
+            intensities,
+            next: first_slot,
+            retain,
+            memory: Memory::default(),
+        }
     }
 
-    /// Prepares the next `pulses` pulses (at most [`MAX_FRAME_PULSES`]) and returns the frame that
-    /// goes into the fibre.
+    /// Fires the next `pulses` pulses (at most [`MAX_FRAME_PULSES`], or [`MAX_DENSE_PULSES`] where
+    /// they are sent one by one) and returns the frame that goes into the fibre.
     pub fn emit(&mut self, pulses: u32) -> Vec<u8> {
-        let pulses = pulses.min(MAX_FRAME_PULSES);
+        let pulses = pulses.min(if self.dense { MAX_DENSE_PULSES } else { MAX_FRAME_PULSES });
+        let span = Span { first: self.next, pulses };
+        self.next = span.end();
+        self.memory.forget_before(self.next.saturating_sub(self.retain));
+        if !self.dense {
+            let glow = self.intensities.map_or(Glow::Single, |set| Glow::Weak(set.mean));
+            return Train { span, glow }.encode();
+        }
         let len = pulses as usize;
         let words = len.div_ceil(64);
         let basis = (0..words).map(|_| (0..self.z_log2).fold(u64::MAX, |acc, _| acc & self.rolls.word())).collect();
         let bit = (0..words).map(|_| self.rolls.word()).collect();
         let frame = PulseFrame {
-            first: self.next,
+            first: span.first,
             pulses,
             basis: Bits::from_words(basis, len),
             bit: Bits::from_words(bit, len),
         };
         let bytes = frame.encode();
-        self.next = frame.end();
-        self.frames.push_back(frame);
-        self.forget_before(self.next.saturating_sub(self.retain));
+        self.memory.keep_planes(frame);
         bytes
+    }
+
+    /// Prepares the pulses that the fibre names, once, and returns the frame that says how.
+    pub fn light(&mut self, frame: &[u8]) -> Result<Vec<u8>, FrameError> {
+        let Arrivals { span, slots } = Arrivals::parse(frame)?;
+        let next = self.memory.end().unwrap_or(0);
+        if span.first < next {
+            return Err(FrameError::Replayed { first: span.first, next });
+        }
+        if span.end() > self.next {
+            return Err(WireError::Number.into());
+        }
+        let codes: Vec<u8> = slots.iter().map(|_| self.prepare()).collect();
+        self.memory.keep(span, slots.iter().copied().zip(codes.iter().copied()));
+        Ok(Choices { span, codes }.encode())
+    }
+
+    /// Draws one pulse: basis, bit, intensity.
+    fn prepare(&mut self) -> u8 {
+        let roll = self.rolls.word();
+        let z = roll & ((1 << self.z_log2) - 1) == 0;
+        let code = u8::from(z) << 1 | (roll >> 63) as u8;
+        let Some(set) = self.intensities else { return code };
+        // bits 8 to 61 are neither basis nor bit
+        let unit = (roll >> 8 & ((1 << 53) - 1)) as f64 * (1.0 / 9_007_199_254_740_992.0);
+        let intensity = if unit < set.probability[0] {
+            0
+        } else if unit < set.probability[0] + set.probability[1] {
+            1
+        } else {
+            2
+        };
+        intensity << 2 | code
     }
 
     /// The slot of the next pulse.
@@ -130,25 +197,34 @@ impl<E: Entropy> Source<E> {
 
     /// Forgets pulses of frames that lie wholly before `slot`.
     pub fn forget_before(&mut self, slot: u64) {
-        while self.frames.front().is_some_and(|frame| frame.end() <= slot) {
-            self.frames.pop_front();
-        }
+        self.memory.forget_before(slot);
     }
 
-    /// What was prepared in each of `slots`, which must ascend; `None` where one was never emitted
-    /// or is no longer kept.
-    pub(crate) fn prepared(&self, slots: &[u64]) -> Option<Vec<Qubit>> {
-        let mut frames = self.frames.iter();
-        let mut frame = frames.next()?;
-        slots
-            .iter()
-            .map(|&slot| {
-                while slot >= frame.end() {
-                    frame = frames.next()?;
-                }
-                let index = slot.checked_sub(frame.first)?;
-                Some(frame.qubit(index as u32))
-            })
-            .collect()
+    /// Forgets all pulses.
+    pub fn clear(&mut self) {
+        self.memory.clear();
+    }
+
+    /// Bytes held for pulses that may still be named.
+    pub fn held_bytes(&self) -> usize {
+        self.memory.bytes()
+    }
+
+    /// What was prepared in each of `slots`, which must ascend, as kept codes; `None` where one was
+    /// never fired or is no longer kept. A slot the fibre did not name is prepared now: the
+    /// receiver clicked there without light.
+    pub(crate) fn recall(&mut self, slots: &[u64]) -> Option<Vec<u8>> {
+        let (first, last) = (*slots.first()?, *slots.last()?);
+        if self.memory.first()? > first || last >= self.next {
+            return None;
+        }
+        let mut codes = self.memory.recall(slots);
+        if self.dense && codes.contains(&UNKNOWN) {
+            return None;
+        }
+        for code in codes.iter_mut().filter(|code| **code == UNKNOWN) {
+            *code = self.prepare();
+        }
+        Some(codes)
     }
 }

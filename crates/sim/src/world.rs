@@ -382,5 +382,6 @@ fn report(link: &LinkId, usable: bool) -> LinkReport {
         blocks: 1,
         discarded: u64::from(!usable),
         usable,
+        figures: types::mesh::LinkFigures::default(),
     }
 }

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
+use crate::limits::QBER_ABORT_PPM;
 use crate::{KeyId, LinkId, NodeId, OperatorId};
 
 /// The text is none of the words of the wanted kind.
@@ -156,7 +157,8 @@ words! {
         LateralMovement = 2 "lateral-movement",
         /// An identity does what it must not.
         UnauthorizedAccess = 3 "unauthorized-access",
-        /// A quantum link's error rate is at or above the abort line.
+        /// A quantum link's error rate is at or above the abort line, or its S, decoys or detectors show
+        /// an attack as plainly.
         QberHigh = 4 "qber-high",
         /// A quantum link gives less than the least secret rate.
         RateLow = 5 "rate-low",
@@ -212,6 +214,85 @@ impl fmt::Display for Subject {
     }
 }
 
+words! {
+    /// How the ends of a quantum link make a key.
+    Protocol {
+        /// BB84 with single photons (Tomamichel et al. 2012).
+        Bb84 = 0 "bb84",
+        /// BB84 with weak pulses of three intensities (Lim et al. 2014).
+        DecoyBb84 = 1 "decoy-bb84",
+        /// Entangled pairs, the key bounded by its test basis; verified by CHSH.
+        Bbm92 = 2 "bbm92",
+        /// Entangled pairs, the key bounded by its test basis and by CHSH, whichever allows less.
+        E91 = 3 "e91",
+    }
+}
+
+impl Protocol {
+    /// Whether pairs come from a source between the ends, so that S is measured.
+    pub const fn is_entangled(self) -> bool {
+        matches!(self, Self::Bbm92 | Self::E91)
+    }
+}
+
+impl Default for Protocol {
+    fn default() -> Self {
+        Self::Bb84
+    }
+}
+
+words! {
+    /// What a quantum link's measurement says that only an attack or a broken device explains.
+    LinkAlarm {
+        /// The error rate is at or above the abort line.
+        Qber = 0 "qber",
+        /// The lower bound of S is not above 2.
+        Bell = 1 "bell",
+        /// Decoys are lost more often than light can be.
+        Decoy = 2 "decoy",
+        /// Clicks ignore the receiver's own efficiency.
+        Blinding = 3 "blinding",
+    }
+}
+
+/// Figures of a quantum link beside those that decide on its use.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+pub struct LinkFigures {
+    /// How its key is made.
+    #[n(0)]
+    pub protocol: Protocol,
+    /// What the last block says of an attack.
+    #[n(1)]
+    pub alarm: Option<LinkAlarm>,
+    /// Loss of the fibre as the clicks of the last block show it, in thousandths of a decibel.
+    #[n(2)]
+    pub loss_mdb: u32,
+    /// S of the last block in thousandths; 0 without entanglement.
+    #[n(3)]
+    pub s_milli: u32,
+    /// Lower confidence bound of S in thousandths.
+    #[n(4)]
+    pub s_lower_milli: u32,
+    /// Lower bound of the key's events that are single photons, in parts per million.
+    #[n(5)]
+    pub single_ppm: u32,
+    /// Parities disclosed over the Shannon limit in the last block, in thousandths.
+    #[n(6)]
+    pub efficiency_milli: u32,
+    /// Pulses sent for a thousand secret bits in the last block.
+    #[n(7)]
+    pub pulses_per_kbit: u64,
+    /// Bits disclosed for a thousand secret bits in the last block.
+    #[n(8)]
+    pub leaked_per_kbit: u64,
+    /// ε of all keys since the link came up, in units of 10^-18, rounded up.
+    #[n(9)]
+    pub epsilon_atto: u64,
+    /// Secret bits made since the link came up.
+    #[n(10)]
+    pub secret_bits: u64,
+}
+
 /// What the ends of a quantum link measured since their last report.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 pub struct LinkReport {
@@ -242,6 +323,23 @@ pub struct LinkReport {
     /// Whether the bits may be used: error rate below the abort line and rate at or above the least.
     #[n(8)]
     pub usable: bool,
+    /// Further figures.
+    #[n(9)]
+    pub figures: LinkFigures,
+}
+
+impl LinkReport {
+    /// Whether it shows an attack, or a channel that cannot be told from an attacked one: the error
+    /// rate, S, decoys or detectors are beyond what an honest channel does (KM-09, SM-06b).
+    pub fn is_attacked(&self) -> bool {
+        self.qber_ppm >= QBER_ABORT_PPM || self.figures.alarm.is_some()
+    }
+
+    /// Whether its bits may be used. Entangled links only where S is shown to be above 2.
+    pub fn carries_key(&self) -> bool {
+        let verified = !self.figures.protocol.is_entangled() || self.figures.s_lower_milli > 2_000;
+        self.usable && !self.is_attacked() && verified
+    }
 }
 
 /// A forward of TCP streams: `node` listens, `to` connects.

@@ -23,7 +23,13 @@ impl History {
             if samples.len() == KEPT {
                 samples.pop_front();
             }
-            samples.push_back(LinkSample { at, qber: fraction(report.qber_ppm), secret_bps: report.secret_bps });
+            let entangled = report.figures.protocol.is_entangled();
+            samples.push_back(LinkSample {
+                at,
+                qber: fraction(report.qber_ppm),
+                s: entangled.then_some(f64::from(report.figures.s_milli) / 1e3),
+                secret_bps: report.secret_bps,
+            });
         }
     }
 

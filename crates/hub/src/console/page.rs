@@ -1,10 +1,10 @@
-use api::view::{IncidentView, LinkSample, LinkView, StatusView};
+use api::view::{IncidentView, StatusView};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use types::OperatorId;
-use types::limits::QBER_ABORT_PPM;
-use types::mesh::{Delivery, KeyState, NodeState, Severity};
+use types::mesh::{KeyState, NodeState, Severity};
 
 use super::history::History;
+use super::links;
 use super::time_of_day;
 use crate::sequencer::Look;
 use crate::view;
@@ -70,7 +70,7 @@ pub(super) fn content(look: &Look<'_>, history: &History) -> Markup {
             section.wide { (lifecycle(&status)) }
             section { (nodes(&status)) }
             section { (types_of_keys(&status)) }
-            section.wide { (link_table(&links)) }
+            section.wide { (links::table(&links)) }
             section.wide { (incident_table(&incidents)) }
         }
     }
@@ -132,64 +132,6 @@ fn node_class(state: NodeState) -> &'static str {
         NodeState::Online => "ok",
         NodeState::Offline => "dim",
         NodeState::Isolated => "bad",
-    }
-}
-
-fn percent(value: Option<f64>) -> String {
-    value.map_or_else(|| "–".to_owned(), |value| format!("{:.2} %", value * 100.0))
-}
-
-fn link_table(links: &[LinkView]) -> Markup {
-    html! {
-        h2 { "Quantum links" }
-        div.scroll { table {
-            thead { tr {
-                th scope="col" { "Link" } th.num scope="col" { "QBER" } th.num scope="col" { "bound" }
-                th scope="col" { "last minutes" } th.num scope="col" { "secret bit/s" }
-                th.num scope="col" { "pool bits" } th scope="col" { "delivery" }
-            } }
-            tbody {
-                @for link in links {
-                    @let brief = &link.brief;
-                    tr {
-                        td { (brief.a) " – " (brief.b) }
-                        td.num class=(qber_class(brief.qber)) { (percent(brief.qber)) }
-                        td.num.dim { (percent(brief.qber_upper)) }
-                        td { (plot(&link.history, &format!("error rate of {} – {}", brief.a, brief.b))) }
-                        td.num { (brief.secret_bps) }
-                        td.num { (brief.pool_bits) }
-                        td class=(if brief.delivery == Delivery::QkdKem { "ok" } else { "warn" }) { (brief.delivery) }
-                    }
-                }
-            }
-        } }
-    }
-}
-
-fn qber_class(qber: Option<f64>) -> &'static str {
-    match qber {
-        Some(qber) if qber * 1e6 >= f64::from(QBER_ABORT_PPM) => "bad",
-        Some(_) => "ok",
-        None => "dim",
-    }
-}
-
-/// Error rates over time; the dashed line is where a link gives no key.
-fn plot(samples: &[LinkSample], title: &str) -> Markup {
-    const TOP: f64 = 0.25;
-    let y = |qber: f64| 30.0 * (1.0 - (qber / TOP).min(1.0));
-    let step = 120.0 / samples.len().saturating_sub(1).max(1) as f64;
-    let points: Vec<String> = samples
-        .iter()
-        .enumerate()
-        .map(|(at, sample)| format!("{:.1},{:.1}", at as f64 * step, y(sample.qber)))
-        .collect();
-    let line = y(f64::from(QBER_ABORT_PPM) / 1e6);
-    html! {
-        svg.plot viewBox="0 0 120 30" preserveAspectRatio="none" role="img" aria-label=(title) {
-            line x1="0" x2="120" y1=(format!("{line:.1}")) y2=(format!("{line:.1}")) {}
-            @if points.len() > 1 { polyline points=(points.join(" ")) {} }
-        }
     }
 }
 

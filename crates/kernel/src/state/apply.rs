@@ -11,7 +11,6 @@ use crate::Body;
 use crate::event::{Genesis, NodeSpec};
 use crate::policy::PolicySet;
 use crate::record::Record;
-use types::limits::QBER_ABORT_PPM;
 
 impl State {
     /// Applies an entry: its time, then its records in order.
@@ -167,7 +166,7 @@ impl State {
 
 impl Link {
     fn measure(&mut self, report: &types::mesh::LinkReport, now: Timestamp) {
-        let usable = report.usable && report.qber_ppm < QBER_ABORT_PPM;
+        let usable = report.carries_key();
         if self.report.is_none() {
             (self.first, self.since) = (now, now);
         }

@@ -284,6 +284,7 @@ impl World {
             blocks: 7,
             discarded: 0,
             usable,
+            figures: types::mesh::LinkFigures::default(),
         };
         self.feed(Event::Links(vec![report]))
     }

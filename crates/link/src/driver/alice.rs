@@ -1,10 +1,10 @@
-//! The end that prepares the photons.
+//! The end that fires the pulses.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use qkd::{AbortReason, Offer, Source, Step};
+use qkd::{AbortReason, Offer, Pipeline, Step};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -12,40 +12,38 @@ use super::peer::{Attach, Gone, Peer, Said};
 use super::{Core, cell, photons};
 use crate::draw::Full;
 
-/// Frames on their way to the fibre.
-const FRAMES: usize = 2;
+/// Frames on their way to the fibre, and from it.
+const FRAMES: usize = 8;
 /// Slots made durable at a time: a restart begins above every slot of the run before.
 const SLOTS_AHEAD: u64 = 1 << 36;
 
 /// How long pulses are remembered that no block has named.
 const RETAIN_SECONDS: u64 = 8;
 
-struct Running {
-    block: qkd::Alice,
-    watched: bool,
-}
-
 pub(super) struct AliceEnd {
     core: Arc<Core>,
-    source: Source<Full>,
-    seeds: Full,
+    pipeline: Pipeline<Full>,
     /// First slot that may not be used yet.
     slots_end: u64,
     peer: Option<Peer>,
-    running: Option<Running>,
+    /// Whether the block under way is only watched.
+    watched: bool,
+    /// Whether Bob wants light.
+    shining: bool,
 }
 
 impl AliceEnd {
     pub(super) fn new(core: Arc<Core>, first_slot: u64) -> Self {
         let full = || Full::new(Arc::clone(&core.entropy), core.failed.clone());
         let retain = core.params.retain_pulses().max(RETAIN_SECONDS * u64::from(core.params.pulse_rate_hz));
-        let source = Source::new(core.params.z_log2, retain, first_slot, full());
-        Self { source, seeds: full(), slots_end: first_slot, peer: None, running: None, core }
+        let pipeline = Pipeline::alice(&core.params, retain, first_slot, full(), full());
+        Self { pipeline, slots_end: first_slot, peer: None, watched: false, shining: true, core }
     }
 
     pub(super) async fn run(mut self, fibre: String, mut attaches: mpsc::Receiver<Attach>) {
         let (light, frames) = mpsc::channel(FRAMES);
-        let carrier = tokio::spawn(photons::send(fibre, frames));
+        let (arrivals, mut arriving) = mpsc::channel(FRAMES);
+        let carrier = tokio::spawn(photons::exchange(fibre, frames, arrivals));
         let params = &self.core.params;
         let span = Duration::from_secs_f64(f64::from(params.frame_pulses) / f64::from(params.pulse_rate_hz));
         let mut tick = interval(span);
@@ -57,6 +55,10 @@ impl AliceEnd {
                     None => break,
                 },
                 message = next(&mut self.peer) => self.hear(message).await,
+                Some(frame) = arriving.recv() => {
+                    self.answer(&frame, &light);
+                    Ok(())
+                }
                 _ = tick.tick() => {
                     self.emit(&light).await;
                     Ok(())
@@ -64,28 +66,29 @@ impl AliceEnd {
             };
             if heard.is_err() {
                 self.peer = None;
-                self.running = None;
+                self.pipeline.rest();
             }
         }
         carrier.abort();
     }
 
     async fn attach(&mut self, attach: Attach) -> Result<(), Gone> {
-        self.running = None;
         self.peer = None;
+        self.pipeline.rest();
+        self.shining = true;
         self.peer = Some(Peer::begin(&self.core, attach).await?);
         Ok(())
     }
 
-    /// Sends the next frame of pulses, where both the peer and the fibre are there to take it.
+    /// Fires the next train, where both the peer and the fibre are there to take it.
     async fn emit(&mut self, light: &mpsc::Sender<Vec<u8>>) {
-        let ready = self.peer.as_ref().is_some_and(|peer| peer.ready);
+        let ready = self.shining && self.peer.as_ref().is_some_and(|peer| peer.ready);
         let Ok(permit) = light.try_reserve() else { return };
         if !ready || self.core.failed.get() {
             return;
         }
         let pulses = self.core.params.frame_pulses;
-        if self.source.next_slot() + u64::from(pulses) > self.slots_end {
+        if self.pipeline.next_slot() + u64::from(pulses) > self.slots_end {
             let end = self.slots_end + SLOTS_AHEAD;
             let Some(name) = cell("slot", &self.core.link) else { return };
             if let Err(error) = self.core.store.put_cells(vec![(name, end.to_be_bytes().to_vec())]).await {
@@ -94,52 +97,68 @@ impl AliceEnd {
             }
             self.slots_end = end;
         }
-        permit.send(self.source.emit(pulses));
-        self.core.next_slot.store(self.source.next_slot(), Ordering::Relaxed);
+        permit.send(self.pipeline.emit());
+        self.core.next_slot.store(self.pipeline.next_slot(), Ordering::Relaxed);
+    }
+
+    /// Answers the fibre: what is prepared, or how halves of pairs are measured.
+    fn answer(&mut self, frame: &[u8], light: &mpsc::Sender<Vec<u8>>) {
+        if !self.peer.as_ref().is_some_and(|peer| peer.ready) || self.core.failed.get() {
+            return;
+        }
+        match self.pipeline.light(frame) {
+            // an answer that finds no room is lost light
+            Ok(Some(reply)) => drop(light.try_send(reply)),
+            Ok(None) => {}
+            Err(error) => tracing::debug!(link = %self.core.link, %error, "light is not counted"),
+        }
     }
 
     async fn hear(&mut self, message: Option<Vec<u8>>) -> Result<(), Gone> {
         let (Some(message), Some(peer)) = (message, self.peer.as_mut()) else { return Err(Gone) };
         match peer.hear(&self.core, message).await? {
-            Said::Block(message) => self.block(&message).await,
+            Said::Block(message) => return self.block(&message).await,
             Said::Restarted => {
-                self.running = None;
-                Ok(())
+                drop(self.pipeline.give_up());
+                self.shining = true;
             }
-            Said::Nothing => Ok(()),
+            Said::Light(wanted) => {
+                self.shining = wanted;
+                if !wanted {
+                    self.pipeline.rest();
+                }
+            }
+            Said::Nothing => {}
         }
+        Ok(())
     }
 
     async fn block(&mut self, message: &[u8]) -> Result<(), Gone> {
         if let Ok(offer) = Offer::parse(message) {
             return self.offered(offer).await;
         }
-        let (Some(running), Some(peer)) = (self.running.as_mut(), self.peer.as_ref()) else { return Ok(()) };
-        match running.block.handle(message, &mut self.seeds) {
-            Ok(Step::Reply(reply)) => peer.send(reply).await,
-            Ok(Step::Ignored) => Ok(()),
+        let Some(peer) = self.peer.as_ref() else { return Ok(()) };
+        let reply = match self.pipeline.hear(message) {
+            Ok(Step::Reply(reply)) => Some(reply),
+            Ok(Step::Ignored) => None,
             Ok(Step::Finished { reply, outcome }) => {
-                self.core.keep(&outcome.stats, &outcome.key, running.watched);
-                self.running = None;
-                match reply {
-                    Some(reply) => peer.send(reply).await,
-                    None => Ok(()),
-                }
+                self.core.keep(&outcome.stats, &outcome.key, self.watched);
+                reply
             }
             Err(abort) => {
-                self.running = None;
                 self.core.lose(&abort);
-                match abort.notice {
-                    Some(notice) => peer.send(notice).await,
-                    None => Ok(()),
-                }
+                abort.notice
             }
+        };
+        match reply {
+            Some(reply) => peer.send(reply).await,
+            None => Ok(()),
         }
     }
 
     async fn offered(&mut self, offer: Offer) -> Result<(), Gone> {
         let Some(peer) = self.peer.as_mut() else { return Err(Gone) };
-        self.running = None;
+        drop(self.pipeline.give_up());
         if offer.block() < peer.next_block || self.core.failed.get() {
             return Ok(());
         }
@@ -153,11 +172,9 @@ impl AliceEnd {
                 return peer.restart(&self.core).await;
             }
         };
-        match qkd::Alice::accept(&self.core.params.block, offer, keys, &mut self.source) {
-            Ok((block, reply)) => {
-                self.running = Some(Running { block, watched });
-                peer.send(reply).await
-            }
+        self.watched = watched;
+        match self.pipeline.accept(offer, keys) {
+            Ok(reply) => peer.send(reply).await,
             Err(abort) => {
                 self.core.lose(&abort);
                 if let Some(notice) = abort.notice {

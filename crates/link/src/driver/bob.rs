@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use qkd::{Detector, Step};
+use qkd::{Pipeline, Step};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -12,103 +12,111 @@ use super::peer::{Attach, Gone, Peer, Said};
 use super::{Core, photons};
 use crate::draw::Expanded;
 
-/// Frames on their way from the fibre.
-const FRAMES: usize = 4;
+/// Frames on their way to the fibre, and from it.
+const FRAMES: usize = 8;
 /// Longest time for one block.
 const BLOCK_LIMIT: Duration = Duration::from_secs(20);
-/// Time between the starts of two blocks that are only watched.
+/// Time between two blocks that are only watched, without light.
 const WATCH_EVERY: Duration = Duration::from_secs(2);
 
-struct Running {
-    block: qkd::Bob,
-    watched: bool,
-    deadline: Instant,
+/// When the block under way is given up, or the rest after a watched one is over.
+#[derive(Clone, Copy)]
+enum Alarm {
+    GiveUp(Instant),
+    Wake(Instant),
 }
 
 pub(super) struct BobEnd {
     core: Arc<Core>,
-    detector: Detector<Expanded>,
+    pipeline: Pipeline<Expanded>,
     peer: Option<Peer>,
-    running: Option<Running>,
-    not_before: Instant,
+    /// Whether the block under way is only watched.
+    watched: bool,
+    alarm: Option<Alarm>,
 }
 
 impl BobEnd {
     pub(super) fn new(core: Arc<Core>) -> Self {
-        let params = &core.params;
         let draws = Expanded::new(Arc::clone(&core.entropy), core.failed.clone());
-        let detector = Detector::new(&params.detector, params.z_log2, params.click_limit(), draws);
-        Self { detector, peer: None, running: None, not_before: Instant::now(), core }
+        let pipeline = Pipeline::bob(&core.params, draws);
+        Self { pipeline, peer: None, watched: false, alarm: None, core }
     }
 
     pub(super) async fn run(mut self, fibre: String, mut attaches: mpsc::Receiver<Attach>) {
-        let (frames, mut light) = mpsc::channel(FRAMES);
-        let carrier = tokio::spawn(photons::receive(fibre, frames));
+        let (frames, mut arriving) = mpsc::channel(FRAMES);
+        let (answers, outgoing) = mpsc::channel(FRAMES);
+        let carrier = tokio::spawn(photons::exchange(fibre, outgoing, frames));
         loop {
-            let deadline = self.running.as_ref().map(|running| running.deadline);
+            let alarm = self.alarm;
             let heard = tokio::select! {
                 attach = attaches.recv() => match attach {
                     Some(attach) => self.attach(attach).await,
                     None => break,
                 },
                 message = next(&mut self.peer) => self.hear(message).await,
-                Some(frame) = light.recv() => {
-                    self.measure(&frame);
+                Some(frame) = arriving.recv() => {
+                    self.measure(&frame, &answers);
                     self.start().await
                 }
-                () = until(deadline) => self.give_up().await,
+                () = until(alarm) => self.ring().await,
             };
             if heard.is_err() {
                 self.peer = None;
-                self.running = None;
+                self.forget();
             }
         }
         carrier.abort();
     }
 
+    fn forget(&mut self) {
+        self.pipeline.rest();
+        self.alarm = None;
+    }
+
     async fn attach(&mut self, attach: Attach) -> Result<(), Gone> {
-        self.running = None;
         self.peer = None;
-        self.detector.clear();
+        self.forget();
         self.peer = Some(Peer::begin(&self.core, attach).await?);
         Ok(())
     }
 
-    fn measure(&mut self, frame: &[u8]) {
+    fn measure(&mut self, frame: &[u8], answers: &mpsc::Sender<Vec<u8>>) {
         let first = frame.get(1..9).and_then(|bytes| <[u8; 8]>::try_from(bytes).ok()).map(u64::from_le_bytes);
-        if self.peer.as_ref().is_some_and(|peer| peer.ready && first >= Some(peer.first_slot))
-            && let Err(error) = self.detector.measure(frame)
-        {
-            tracing::debug!(link = %self.core.link, %error, "light is not counted");
+        let resting = matches!(self.alarm, Some(Alarm::Wake(_)));
+        if resting || !self.peer.as_ref().is_some_and(|peer| peer.ready && first >= Some(peer.first_slot)) {
+            return;
+        }
+        match self.pipeline.light(frame) {
+            // an answer that finds no room is lost light
+            Ok(Some(answer)) => drop(answers.try_send(answer)),
+            Ok(None) => {}
+            Err(error) => tracing::debug!(link = %self.core.link, %error, "light is not counted"),
         }
     }
 
     /// Starts a block, where there is enough light for one and none is under way.
     async fn start(&mut self) -> Result<(), Gone> {
         let Some(peer) = self.peer.as_mut().filter(|peer| peer.ready) else { return Ok(()) };
-        let enough = self.detector.waiting() >= self.core.params.block.clicks as usize;
-        if !enough || self.running.is_some() || self.core.failed.get() || Instant::now() < self.not_before {
+        if !self.pipeline.is_due() || self.core.failed.get() {
             return Ok(());
         }
         let (name, keys, watched) = match peer.draw_tags(&self.core).await {
             Ok(drawn) => drawn,
             Err(error) => {
                 tracing::warn!(link = %self.core.link, %error, "no block: there are no bits for its tags");
-                self.detector.clear();
+                self.forget();
                 return Ok(());
             }
         };
-        let Some(detections) = self.detector.take(self.core.params.block.clicks as usize) else { return Ok(()) };
         let number = peer.next_block;
         peer.next_block = number.saturating_add(1);
-        if watched {
-            self.not_before = Instant::now() + WATCH_EVERY;
-        }
-        match qkd::Bob::start(&self.core.params.block, number, detections, &name, keys) {
-            Ok((block, message)) => {
-                self.running = Some(Running { block, watched, deadline: Instant::now() + BLOCK_LIMIT });
+        self.watched = watched;
+        match self.pipeline.begin(number, &name, keys) {
+            Ok(Some(message)) => {
+                self.alarm = Some(Alarm::GiveUp(Instant::now() + BLOCK_LIMIT));
                 peer.send(message).await
             }
+            Ok(None) => Ok(()),
             Err(abort) => {
                 self.core.lose(&abort);
                 Ok(())
@@ -121,41 +129,46 @@ impl BobEnd {
         match peer.hear(&self.core, message).await? {
             Said::Block(message) => self.block(&message).await,
             Said::Restarted => {
-                self.running = None;
-                self.detector.clear();
+                self.forget();
                 Ok(())
             }
-            Said::Nothing => Ok(()),
+            Said::Light(_) | Said::Nothing => Ok(()),
         }
     }
 
     async fn block(&mut self, message: &[u8]) -> Result<(), Gone> {
-        let (Some(running), Some(peer)) = (self.running.as_mut(), self.peer.as_ref()) else { return Ok(()) };
-        match running.block.handle(message) {
-            Ok(Step::Reply(reply)) => peer.send(reply).await,
-            Ok(Step::Ignored) => Ok(()),
+        let Some(peer) = self.peer.as_mut() else { return Ok(()) };
+        let reply = match self.pipeline.hear(message) {
+            Ok(Step::Reply(reply)) => return peer.send(reply).await,
+            Ok(Step::Ignored) => return Ok(()),
             Ok(Step::Finished { reply, outcome }) => {
-                self.core.keep(&outcome.stats, &outcome.key, running.watched);
-                self.running = None;
-                if let Some(reply) = reply {
-                    peer.send(reply).await?;
-                }
-                self.start().await
+                self.core.keep(&outcome.stats, &outcome.key, self.watched);
+                reply
             }
             Err(abort) => {
-                self.running = None;
                 self.core.lose(&abort);
-                match abort.notice {
-                    Some(notice) => peer.send(notice).await,
-                    None => Ok(()),
-                }
+                abort.notice
             }
+        };
+        self.alarm = None;
+        if let Some(reply) = reply {
+            peer.send(reply).await?;
         }
+        if self.watched {
+            // the pool is full: there is no use for light before the next look at the channel
+            self.pipeline.rest();
+            self.alarm = Some(Alarm::Wake(Instant::now() + WATCH_EVERY));
+            return peer.want_light(false).await;
+        }
+        self.start().await
     }
 
-    async fn give_up(&mut self) -> Result<(), Gone> {
-        let (Some(running), Some(peer)) = (self.running.take(), self.peer.as_mut()) else { return Ok(()) };
-        let abort = running.block.give_up();
+    async fn ring(&mut self) -> Result<(), Gone> {
+        let (Some(alarm), Some(peer)) = (self.alarm.take(), self.peer.as_mut()) else { return Ok(()) };
+        if matches!(alarm, Alarm::Wake(_)) {
+            return peer.want_light(true).await;
+        }
+        let Some(abort) = self.pipeline.give_up() else { return Ok(()) };
         self.core.lose(&abort);
         if let Some(notice) = abort.notice {
             peer.send(notice).await?;
@@ -164,9 +177,9 @@ impl BobEnd {
     }
 }
 
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline).await,
+async fn until(alarm: Option<Alarm>) {
+    match alarm {
+        Some(Alarm::GiveUp(at) | Alarm::Wake(at)) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
 }

@@ -1,6 +1,7 @@
 //! What both ends say to each other beside the messages of a block, and where tags get their bits.
 //!
-//! A message is `0 ‖ hello` or `1 ‖ message of a block`. A session begins with a hello from each
+//! A message is `0 ‖ hello`, `1 ‖ message of a block`, or one of Bob's to Alice: `2` where he wants no
+//! light for a while, `3` where he wants it again. A session begins with a hello from each
 //! end; either may begin again with a higher round. After the hellos both ends hold the same blocks
 //! and count new ones from the same number.
 
@@ -18,6 +19,8 @@ use crate::pad::PadError;
 
 const HELLO: u8 = 0;
 const BLOCK: u8 = 1;
+const REST: u8 = 2;
+const SHINE: u8 = 3;
 /// Most blocks that a hello lists.
 const MAX_BLOCKS: usize = 4_096;
 /// Key of the hash and pads of the tags of one block, in bytes.
@@ -70,6 +73,8 @@ pub(super) enum Said {
     Block(Vec<u8>),
     /// A hello: whatever block was under way is void.
     Restarted,
+    /// Whether light is wanted from now on.
+    Light(bool),
     /// Nothing of use.
     Nothing,
 }
@@ -116,6 +121,12 @@ impl Peer {
         self.attach.out.send(message).await.map_err(|_| Gone)
     }
 
+    /// Bob: says whether light is wanted from now on.
+    pub(super) async fn want_light(&mut self, wanted: bool) -> Result<(), Gone> {
+        let message = vec![if wanted { SHINE } else { REST }];
+        self.attach.out.send(message).await.map_err(|_| Gone)
+    }
+
     /// The next message; can be dropped and called again.
     pub(super) async fn receive(&mut self) -> Option<Vec<u8>> {
         self.attach.inbox.recv().await
@@ -141,6 +152,7 @@ impl Peer {
                 self.meet(core, &theirs)?;
                 Ok(Said::Restarted)
             }
+            Some(&(REST | SHINE)) if self.ready && message.len() == 1 => Ok(Said::Light(message[0] == SHINE)),
             _ => Ok(Said::Nothing),
         }
     }

@@ -11,37 +11,41 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
-/// Gives frames from `light` to the fibre at `address`, until the channel closes.
-pub(super) async fn send(address: String, mut light: mpsc::Receiver<Vec<u8>>) {
+/// Carries frames between this end and the fibre at `address`, until either channel closes.
+pub(super) async fn exchange(address: String, mut out: mpsc::Receiver<Vec<u8>>, into: mpsc::Sender<Vec<u8>>) {
     loop {
-        let mut stream = connect(&address).await;
-        loop {
-            let Some(frame) = light.recv().await else { return };
-            if let Err(error) = write_frame(&mut stream, &frame).await {
-                tracing::info!(%address, %error, "the fibre is gone");
-                break;
-            }
-        }
-    }
-}
-
-/// Gives frames from the fibre at `address` to `light`, until the channel closes.
-pub(super) async fn receive(address: String, light: mpsc::Sender<Vec<u8>>) {
-    loop {
-        let mut stream = connect(&address).await;
-        loop {
-            let mut frame = Vec::new();
-            match read_frame(&mut stream, &mut frame).await {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(error) => {
-                    tracing::info!(%address, %error, "the fibre is gone");
-                    break;
+        let (mut reader, mut writer) = connect(&address).await.into_split();
+        let reading = async {
+            loop {
+                let mut frame = Vec::new();
+                match read_frame(&mut reader, &mut frame).await {
+                    Ok(true) => {}
+                    Ok(false) => return false,
+                    Err(error) => {
+                        tracing::info!(%address, %error, "the fibre is gone");
+                        return false;
+                    }
+                }
+                if into.send(frame).await.is_err() {
+                    return true;
                 }
             }
-            if light.send(frame).await.is_err() {
-                return;
+        };
+        let writing = async {
+            loop {
+                let Some(frame) = out.recv().await else { return true };
+                if let Err(error) = write_frame(&mut writer, &frame).await {
+                    tracing::info!(%address, %error, "the fibre is gone");
+                    return false;
+                }
             }
+        };
+        let done = tokio::select! {
+            done = reading => done,
+            done = writing => done,
+        };
+        if done {
+            return;
         }
         // A fibre that ends every connection at once is not called in a tight loop.
         tokio::time::sleep(FIRST_WAIT).await;

@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use qkd::params::{FibreParams, LinkParams};
+use qkd::params::{LinkParams, ParamError};
 use serde::{Deserialize, Serialize};
 use types::NodeId;
+
+use crate::config::ParamsSection;
 
 /// One simulated fibre, as in `fibres/<a>~<b>.toml`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,37 +22,9 @@ pub struct FibreConfig {
     pub listen_b: String,
     /// Where the eavesdropper's own tool connects, `host:port`.
     pub control: String,
-    /// Most pulses a second that pass.
-    #[serde(default = "pulse_rate")]
-    pub pulse_rate_hz: u32,
-    /// Length in kilometres.
-    #[serde(default = "length")]
-    pub length_km: f64,
-    /// Attenuation in decibels per kilometre.
-    #[serde(default = "attenuation")]
-    pub db_per_km: f64,
-    /// Loss of connectors, in decibels.
-    #[serde(default)]
-    pub insertion_db: f64,
-    /// Probability that a photon leaves in the orthogonal state.
-    #[serde(default = "misalignment")]
-    pub misalignment: f64,
-}
-
-fn pulse_rate() -> u32 {
-    LinkParams::default().pulse_rate_hz
-}
-
-fn length() -> f64 {
-    LinkParams::default().fibre.length_km
-}
-
-fn attenuation() -> f64 {
-    LinkParams::default().fibre.db_per_km
-}
-
-fn misalignment() -> f64 {
-    LinkParams::default().fibre.misalignment
+    /// What the light passes through, and every other number: both ends say the same.
+    #[serde(default, skip_serializing_if = "ParamsSection::is_default")]
+    pub params: ParamsSection,
 }
 
 /// A fibre's file is missing or wrong.
@@ -72,15 +46,23 @@ pub enum FibreConfigError {
         /// Where and why.
         cause: Box<toml::de::Error>,
     },
-    /// A number is out of bounds, or the ends are in the wrong order.
-    #[error("fibre {a}~{b}: {wanted}")]
-    Bounds {
+    /// The ends are in the wrong order.
+    #[error("fibre {a}~{b}: `a` must be the smaller of two different names")]
+    Ends {
         /// One end.
         a: NodeId,
         /// The other.
         b: NodeId,
-        /// What is wanted.
-        wanted: &'static str,
+    },
+    /// A number is out of bounds.
+    #[error("fibre {a}~{b}: {cause}")]
+    Params {
+        /// One end.
+        a: NodeId,
+        /// The other.
+        b: NodeId,
+        /// Which, and what is wanted.
+        cause: ParamError,
     },
 }
 
@@ -97,23 +79,15 @@ impl FibreConfig {
 
     /// Checks every number against its bounds.
     pub fn check(&self) -> Result<(), FibreConfigError> {
-        let is = |ok: bool, wanted| {
-            if ok { Ok(()) } else { Err(FibreConfigError::Bounds { a: self.a.clone(), b: self.b.clone(), wanted }) }
-        };
-        let params = self.params();
-        is(self.a < self.b, "`a` must be the smaller of two different names")?;
-        is(self.pulse_rate_hz > 0, "`pulse_rate_hz` must be at least 1")?;
-        is(params.loss_db().is_finite() && params.loss_db() >= 0.0, "the loss must be 0 dB or more")?;
-        is((0.0..=1.0).contains(&self.misalignment), "`misalignment` must be 0 to 1")
+        let (a, b) = (self.a.clone(), self.b.clone());
+        if a >= b {
+            return Err(FibreConfigError::Ends { a, b });
+        }
+        self.link().check().map_err(|cause| FibreConfigError::Params { a, b, cause })
     }
 
-    /// What the light passes through.
-    pub fn params(&self) -> FibreParams {
-        FibreParams {
-            length_km: self.length_km,
-            db_per_km: self.db_per_km,
-            insertion_db: self.insertion_db,
-            misalignment: self.misalignment,
-        }
+    /// The link's numbers.
+    pub fn link(&self) -> LinkParams {
+        self.params.params()
     }
 }

@@ -1,12 +1,13 @@
 //! The control port of a fibre: one command a line, one answer a line.
 //!
-//! `tap F` intercepts and resends the fraction F of the pulses, `untap` stops that, `status` tells
-//! what is going on as JSON. The port asks for no permission: it stands for physical access.
+//! `tap F [ATTACK]` attacks the fraction F of the pulses (by intercepting and resending where no
+//! attack is named), `untap` stops that, `status` tells what is going on as JSON. The port asks for no
+//! permission: it stands for physical access.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use qkd::Tap;
+use qkd::{Attack, Protocol, Tap};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
@@ -39,18 +40,25 @@ pub(super) async fn serve(stream: TcpStream, shared: Arc<Shared>) {
 fn answer(line: &str, shared: &Shared) -> String {
     let mut words = line.split_whitespace();
     match (words.next(), words.next(), words.next()) {
-        (Some("tap"), Some(fraction), None) => match fraction.parse::<f64>() {
-            Ok(fraction) if (0.0..=1.0).contains(&fraction) => {
-                shared.set_tap(Some(Tap { fraction }));
-                format!("ok tap {fraction}")
+        (Some("tap"), Some(fraction), attack) if words.next().is_none() => {
+            let fraction = fraction.parse::<f64>().ok().filter(|fraction| (0.0..=1.0).contains(fraction));
+            let Some(fraction) = fraction else { return "error: the fraction is a number from 0 to 1".to_owned() };
+            match attack.map_or(Ok(Attack::default()), str::parse) {
+                Ok(Attack::SplitPhotons) if shared.config.params.protocol != Protocol::DecoyBb84 => {
+                    "error: there are no photon numbers to split: only decoy-bb84 sends weak pulses".to_owned()
+                }
+                Ok(named) => {
+                    shared.set_tap(Some(Tap { attack: named, fraction }));
+                    attack.map_or_else(|| format!("ok tap {fraction}"), |_| format!("ok tap {fraction} {named}"))
+                }
+                Err(error) => format!("error: {error}"),
             }
-            _ => "error: the fraction is a number from 0 to 1".to_owned(),
-        },
+        }
         (Some("untap"), None, None) => {
             shared.set_tap(None);
             "ok untap".to_owned()
         }
         (Some("status"), None, None) => shared.status().to_json(),
-        _ => "error: say `tap FRACTION`, `untap` or `status`".to_owned(),
+        _ => "error: say `tap FRACTION [ATTACK]`, `untap` or `status`".to_owned(),
     }
 }

@@ -48,11 +48,7 @@ pub(crate) async fn fibre(a: &str, b: &str) -> FibreAddresses {
         listen_a: any(),
         listen_b: any(),
         control: any(),
-        pulse_rate_hz: 1_000_000,
-        length_km: 10.0,
-        db_per_km: 0.2,
-        insertion_db: 0.0,
-        misalignment: 0.01,
+        params: link::ParamsSection { pulse_rate_hz: Some(1_000_000), ..link::ParamsSection::default() },
     };
     let fibre = BoundFibre::bind(config).await.unwrap();
     let addresses = fibre.addresses().unwrap();

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use link::Attack;
 use link::fibre::FibreConfig;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -21,11 +22,15 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) async fn run(context: &Context, fibre: Fibre) -> Result<Exit, Fault> {
     match fibre {
         Fibre::Run(run) => part::fibre(run).await,
-        Fibre::Tap { a, b, fraction } => {
+        Fibre::Tap { a, b, fraction, attack } => {
             if !(0.0..=1.0).contains(&fraction) {
                 return Err(Fault::new(Exit::Usage, anyhow::anyhow!("`--fraction` is a number from 0 to 1")));
             }
-            say(context, a, b, &format!("tap {fraction}")).await
+            let line = match attack {
+                Attack::InterceptResend => format!("tap {fraction}"),
+                attack => format!("tap {fraction} {attack}"),
+            };
+            say(context, a, b, &line).await
         }
         Fibre::Untap { a, b } => say(context, a, b, "untap").await,
     }

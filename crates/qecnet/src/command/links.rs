@@ -17,7 +17,7 @@ pub(crate) async fn run(context: &Context, links: Links) -> Result<Exit, Fault> 
             let found =
                 all(context).await?.into_iter().find(|view| view.brief.a == *wanted.a() && view.brief.b == *wanted.b());
             let found = found.ok_or_else(|| no_such(&name, "links"))?;
-            context.show(&found, |link| render::links(std::slice::from_ref(link)))
+            context.show(&found, render::link)
         }
     }
 }

@@ -10,11 +10,11 @@ use anyhow::{Context, bail};
 use api::ClientConfig;
 use crypto::{Entropy, IdentityKey};
 use hub::config::{Fibre, HubConfig, LinkName, Span, Timing};
-use link::LinkSection;
 use link::fibre::FibreConfig;
+use link::{LinkSection, ParamsSection, Preset};
 use node::NodeConfig;
 use session::TrustStore;
-use types::mesh::Function;
+use types::mesh::{Function, Protocol};
 use types::{BoundaryId, LinkId, Millis, NodeId, OperatorId};
 
 use super::{Card, Deployment, ports};
@@ -204,34 +204,47 @@ pub(super) fn whole_mesh(deployment: &Deployment, up: &Up) -> anyhow::Result<()>
         deployment.create_node(&new, &entropy)?;
     }
     fs::create_dir_all(deployment.fibres())?;
+    let mut pairs = 0..;
     for link in &links {
-        lay_fibre(deployment, link, [port()?, port()?, port()?])?;
+        let at = if link.a().is_hub() || link.b().is_hub() { None } else { pairs.next() };
+        let protocol = up.protocol.of(at);
+        let params = ParamsSection::of(protocol, up.preset.unwrap_or_else(|| usual(protocol)));
+        lay_fibre(deployment, link, [port()?, port()?, port()?], &params)?;
     }
     deployment.apply_cards(&boundary)
 }
 
+/// Fibre and detectors with which a protocol gives key after seconds.
+fn usual(protocol: Protocol) -> Preset {
+    if protocol == Protocol::Bb84 { Preset::Short } else { Preset::Metro }
+}
+
 /// Writes a fibre's file and plugs both ends in.
-fn lay_fibre(deployment: &Deployment, link: &LinkId, [a, b, control]: [SocketAddr; 3]) -> anyhow::Result<()> {
-    let fibre: FibreConfig = toml::from_str(&format!(
-        "a = \"{}\"\nb = \"{}\"\nlisten_a = \"{a}\"\nlisten_b = \"{b}\"\ncontrol = \"{control}\"\n",
-        link.a(),
-        link.b()
-    ))?;
+fn lay_fibre(
+    deployment: &Deployment,
+    link: &LinkId,
+    [a, b, control]: [SocketAddr; 3],
+    params: &ParamsSection,
+) -> anyhow::Result<()> {
+    let fibre = FibreConfig {
+        a: link.a().clone(),
+        b: link.b().clone(),
+        listen_a: a.to_string(),
+        listen_b: b.to_string(),
+        control: control.to_string(),
+        params: params.clone(),
+    };
     write(&deployment.fibre_config(link), &toml::to_string(&fibre)?)?;
     for (own, peer, address) in [(link.a(), link.b(), a), (link.b(), link.a(), b)] {
         if own.is_hub() {
             let path = deployment.hub_config();
             let mut config: HubConfig = toml::from_str(&fs::read_to_string(&path)?)?;
-            config.fibres.push(Fibre { peer: peer.clone(), address: address.to_string() });
+            config.fibres.push(Fibre { peer: peer.clone(), address: address.to_string(), params: params.clone() });
             write(&path, &config.to_toml()?)?;
         } else {
             let path = deployment.node(own).join("config.toml");
             let mut config: NodeConfig = toml::from_str(&fs::read_to_string(&path)?)?;
-            config.links.push(LinkSection {
-                peer: peer.clone(),
-                fibre: address.to_string(),
-                params: link::ParamsSection::default(),
-            });
+            config.links.push(LinkSection { peer: peer.clone(), fibre: address.to_string(), params: params.clone() });
             write(&path, &config.to_toml()?)?;
         }
     }

@@ -1,11 +1,16 @@
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use crate::auth::{TAG_LEN, TagKeys, Transcript};
 use crate::bits::{Bits, SecretBits};
 use crate::block::message::{Announcement, Kind, Message, read_announcement, start};
+use crate::block::sifted::{has_levels, sift, write_counts, write_levels};
+use crate::block::verdict::epsilon;
 use crate::block::{AbortReason, BlockAbort, BlockOutcome, BlockStats, Step, judge, settle, verify_hash};
 use crate::cascade::{Answerer, Schedule, Shuffles};
 use crate::entropy::Entropy;
+use crate::pairs::PairEnd;
 use crate::params::BlockParams;
 use crate::source::Source;
 use crate::toeplitz;
@@ -40,6 +45,36 @@ impl Offer {
     }
 }
 
+/// What Alice remembers of the light.
+pub trait Recall {
+    /// What was prepared or seen in each of `slots`, which ascend: `intensity·4 + setting·2 + bit`,
+    /// or 0xff where nothing was. `None` where a slot was never fired or is forgotten.
+    fn recall(&mut self, slots: &[u64]) -> Option<Vec<u8>>;
+
+    /// Forgets what lies wholly before `slot`.
+    fn forget_before(&mut self, slot: u64);
+}
+
+impl<E: Entropy> Recall for Source<E> {
+    fn recall(&mut self, slots: &[u64]) -> Option<Vec<u8>> {
+        Self::recall(self, slots)
+    }
+
+    fn forget_before(&mut self, slot: u64) {
+        Self::forget_before(self, slot);
+    }
+}
+
+impl<E: Entropy> Recall for PairEnd<E> {
+    fn recall(&mut self, slots: &[u64]) -> Option<Vec<u8>> {
+        Self::recall(self, slots)
+    }
+
+    fn forget_before(&mut self, slot: u64) {
+        Self::forget_before(self, slot);
+    }
+}
+
 /// Alice's end of one block.
 pub struct Alice {
     params: BlockParams,
@@ -57,13 +92,13 @@ enum State {
 }
 
 impl Alice {
-    /// Accepts Bob's offer: authenticates it, sifts against what `source` prepared, and compares
-    /// the test bits. Returns the session and the answer to send.
-    pub fn accept<E: Entropy>(
+    /// Accepts Bob's offer: authenticates it, sifts against what `memory` holds, and compares the
+    /// test bits. Returns the session and the answer to send.
+    pub fn accept(
         params: &BlockParams,
         offer: Offer,
         keys: TagKeys,
-        source: &mut Source<E>,
+        memory: &mut impl Recall,
     ) -> Result<(Self, Vec<u8>), BlockAbort> {
         let mut alice = Self {
             params: params.clone(),
@@ -73,7 +108,7 @@ impl Alice {
             key: Bits::default(),
             state: State::Over,
         };
-        match alice.sift(offer, source) {
+        match alice.sift(offer, memory) {
             Ok(reply) => Ok((alice, reply)),
             Err((reason, notice)) => {
                 let mut abort = alice.abort(reason);
@@ -84,45 +119,30 @@ impl Alice {
         }
     }
 
-    fn sift<E: Entropy>(
-        &mut self,
-        offer: Offer,
-        source: &mut Source<E>,
-    ) -> Result<Vec<u8>, (AbortReason, Option<Vec<u8>>)> {
+    fn sift(&mut self, offer: Offer, memory: &mut impl Recall) -> Result<Vec<u8>, (AbortReason, Option<Vec<u8>>)> {
         self.transcript.add(false, &offer.covered);
         self.transcript.check(&offer.tag).map_err(|_| (AbortReason::BadTag, None))?;
-        let Announcement { slots, z, tests, pulses, .. } = offer.announcement;
+        let Announcement { slots, codes, pulses, halved, .. } = offer.announcement;
         self.stats.pulses = pulses;
         self.stats.detected = slots.len() as u64;
-        let prepared = source.prepared(&slots).ok_or((AbortReason::UnknownPulses, None))?;
+        self.stats.halved = halved;
+        let kept = Zeroizing::new(memory.recall(&slots).ok_or((AbortReason::UnknownPulses, None))?);
         if let Some(last) = slots.last() {
-            source.forget_before(last + 1);
+            memory.forget_before(last + 1);
         }
-        let mut matched = Bits::with_capacity(slots.len());
-        self.key = Bits::with_capacity(slots.len());
-        for (i, qubit) in prepared.iter().enumerate() {
-            let agree = qubit.z == z.get(i);
-            if z.get(i) {
-                self.stats.sampled += u64::from(agree);
-                self.stats.errors += u64::from(agree && qubit.bit != tests.get(i));
-            } else {
-                matched.push(agree);
-                if agree {
-                    self.key.push(qubit.bit);
-                }
-            }
-        }
-        self.stats.key_bits = self.key.len() as u64;
-        self.stats.sifted = self.stats.key_bits + self.stats.sampled;
+        let protocol = self.params.protocol;
+        let sifting = sift(protocol, &codes, &kept, &mut self.stats);
+        self.key = sifting.key;
         let verdict = judge(&self.params, &mut self.stats);
         let mut out = start(Kind::Sifted, self.stats.block, self.next);
-        put_var(&mut out, self.stats.sampled);
-        put_var(&mut out, self.stats.errors);
-        put_var(&mut out, self.stats.key_bits);
+        write_counts(protocol, &self.stats, &mut out);
         if verdict.is_ok() {
             let schedule = self.schedule();
             schedule.write(&mut out);
-            matched.write_bytes(&mut out);
+            sifting.matched.write_bytes(&mut out);
+            if has_levels(&self.params) {
+                write_levels(&sifting.levels, &mut out);
+            }
             let shuffles = Arc::new(Shuffles::new(schedule.frame_bits()));
             self.state = State::Answering(Answerer::new(schedule, shuffles, &self.key));
         }
@@ -235,7 +255,7 @@ impl Alice {
 
     fn finish_stats(&mut self) {
         self.stats.tag_bits = crate::auth::PAD_LEN_PER_BLOCK as u32 * 8;
-        self.stats.epsilon = self.params.eps_sec + self.params.eps_cor + self.transcript.epsilon();
+        self.stats.epsilon = epsilon(&self.params, self.transcript.epsilon());
     }
 
     /// Number of the block.

@@ -3,6 +3,8 @@ use std::sync::Arc;
 use crate::auth::{TagKeys, Transcript};
 use crate::bits::{Bits, SecretBits};
 use crate::block::message::{Kind, MAX_PADS_NAME, Message, start, write_announcement};
+use crate::block::sifted::{has_levels, read_counts, read_levels};
+use crate::block::verdict::epsilon;
 use crate::block::{AbortReason, BlockAbort, BlockOutcome, BlockStats, Step, judge, settle, verify_hash};
 use crate::cascade::{Asker, Schedule, Shuffles};
 use crate::detector::Detections;
@@ -41,6 +43,7 @@ impl Bob {
             block,
             pulses: detections.pulses,
             detected: detections.slots.len() as u64,
+            halved: detections.halved,
             ..BlockStats::default()
         };
         let mut out = start(Kind::Detections, block, 0);
@@ -108,18 +111,18 @@ impl Bob {
     fn sift(&mut self, body: &[u8], detections: &Detections) -> Result<Asker, AbortReason> {
         let mut reader = Reader::new(body);
         let clicks = detections.slots.len();
-        let tests = (0..clicks).filter(|&i| detections.z.get(i)).count();
-        let candidates = clicks - tests;
-        self.stats.sampled = reader.var(tests as u64)?;
-        self.stats.errors = reader.var(self.stats.sampled)?;
-        self.stats.key_bits = reader.var(candidates as u64)?;
-        self.stats.sifted = self.stats.key_bits + self.stats.sampled;
+        let in_key = |i: &usize| detections.setting(*i) == 0;
+        let candidates = (0..clicks).filter(in_key).count();
+        read_counts(self.params.protocol, detections, &mut reader, &mut self.stats)?;
         judge(&self.params, &mut self.stats)?;
         let schedule = Schedule::read(&mut reader, candidates)?;
         let matched = Bits::from_bytes(reader.take(candidates.div_ceil(8))?, candidates).ok_or(WireError::Number)?;
+        if has_levels(&self.params) {
+            read_levels(&mut reader, &self.stats)?;
+        }
         reader.end()?;
         let mut key = Bits::with_capacity(candidates);
-        let kept = (0..clicks).filter(|&i| !detections.z.get(i)).enumerate().filter(|&(at, _)| matched.get(at));
+        let kept = (0..clicks).filter(in_key).enumerate().filter(|&(at, _)| matched.get(at));
         kept.for_each(|(_, i)| key.push(detections.bit.get(i)));
         if key.len() as u64 != self.stats.key_bits || key.len() != schedule.bits() {
             return Err(AbortReason::Disagreement);
@@ -167,7 +170,7 @@ impl Bob {
         let out = start(Kind::Confirm, self.stats.block, self.next);
         let reply = Some(self.seal(out)?);
         self.stats.tag_bits = crate::auth::PAD_LEN_PER_BLOCK as u32 * 8;
-        self.stats.epsilon = self.params.eps_sec + self.params.eps_cor + self.transcript.epsilon();
+        self.stats.epsilon = epsilon(&self.params, self.transcript.epsilon());
         let outcome = Box::new(BlockOutcome { key: SecretBits::new(key), stats: self.stats.clone() });
         Ok(Step::Finished { reply, outcome })
     }

@@ -1,7 +1,6 @@
 //! Byte forms: `u8 kind ‖ u64 block ‖ u32 sequence ‖ body ‖ 16-byte tag, on tagged kinds`.
 
 use crate::auth::TAG_LEN;
-use crate::bits::Bits;
 use crate::block::AbortReason;
 use crate::detector::Detections;
 use crate::params::MAX_BLOCK_CLICKS;
@@ -77,26 +76,29 @@ pub(super) fn start(kind: Kind, block: u64, sequence: u32) -> Vec<u8> {
     out
 }
 
-/// What Bob discloses: where he had clicks, in which bases, and the bits of the test basis.
+/// What Bob discloses: where he had clicks, in which settings, and the bits of all settings but the
+/// key's.
 pub(super) struct Announcement {
     pub(super) pads: Vec<u8>,
     pub(super) pulses: u64,
+    /// Clicks in slots of half efficiency.
+    pub(super) halved: u64,
     pub(super) slots: Vec<u64>,
-    pub(super) z: Bits,
-    /// The bits of the clicks in the test basis; zero elsewhere.
-    pub(super) tests: Bits,
+    /// `setting·2 + bit` of each click; the bit is zero in the key's setting.
+    pub(super) codes: Vec<u8>,
 }
 
 pub(super) fn write_announcement(pads: &[u8], detections: &Detections, out: &mut Vec<u8>) {
     put_var(out, pads.len() as u64);
     out.extend_from_slice(pads);
     put_var(out, detections.pulses);
+    put_var(out, detections.halved);
     put_var(out, detections.slots.len() as u64);
     let mut next = 0;
     for (i, &slot) in detections.slots.iter().enumerate() {
-        let z = detections.z.get(i);
-        let code = u64::from(z) << 1 | u64::from(z && detections.bit.get(i));
-        put_var(out, (slot - next) << 2 | code);
+        let setting = detections.setting(i);
+        let code = setting << 1 | u8::from(setting != 0 && detections.bit.get(i));
+        put_var(out, (slot - next) << 3 | u64::from(code));
         next = slot + 1;
     }
 }
@@ -106,26 +108,25 @@ pub(super) fn read_announcement(body: &[u8]) -> Result<Announcement, WireError> 
     let len = reader.var(MAX_PADS_NAME as u64)? as usize;
     let pads = reader.take(len)?.to_vec();
     let pulses = reader.var(u64::MAX >> 3)?;
+    let halved = reader.var(MAX_BLOCK_CLICKS as u64)?;
     let clicks = reader.var(MAX_BLOCK_CLICKS as u64)? as usize;
     if clicks > reader.left() {
         return Err(WireError::Short);
     }
-    let mut slots = Vec::with_capacity(clicks);
-    let (mut z, mut tests) = (Bits::with_capacity(clicks), Bits::with_capacity(clicks));
+    let (mut slots, mut codes) = (Vec::with_capacity(clicks), Vec::with_capacity(clicks));
     let mut next = 0_u64;
     for _ in 0..clicks {
         let code = reader.var(u64::MAX)?;
-        if code & 3 == 1 {
+        if code & 7 == 1 {
             return Err(WireError::Number);
         }
-        let slot = next.checked_add(code >> 2).filter(|slot| slot >> 61 == 0).ok_or(WireError::Number)?;
+        let slot = next.checked_add(code >> 3).filter(|slot| slot >> 61 == 0).ok_or(WireError::Number)?;
         slots.push(slot);
-        z.push(code & 2 == 2);
-        tests.push(code & 1 == 1);
+        codes.push(code as u8 & 7);
         next = slot + 1;
     }
     reader.end()?;
-    Ok(Announcement { pads, pulses, slots, z, tests })
+    Ok(Announcement { pads, pulses, halved, slots, codes })
 }
 
 impl From<WireError> for AbortReason {

@@ -1,0 +1,139 @@
+//! The body of Alice's first message: what sifting found.
+//!
+//! `var tested ‖ var errors ‖ var key bits`, then for weak pulses nine counts, for pairs eight; and
+//! unless the block ends here, the schedule of reconciliation, a bit for each click in the key's
+//! setting that tells whether it counts, and for weak pulses two planes with the intensities of
+//! those that do.
+
+use types::mesh::Protocol;
+
+use crate::bits::Bits;
+use crate::block::{AbortReason, BlockStats};
+use crate::detector::Detections;
+use crate::memory::UNKNOWN;
+use crate::params::BlockParams;
+use crate::wire::{Reader, WireError, put_var};
+
+/// Alice's side of sifting.
+pub(super) struct Sifting {
+    /// Clicks in the key's setting: whether they count.
+    pub(super) matched: Bits,
+    /// Her bits of those that count.
+    pub(super) key: Bits,
+    /// Two planes with the intensities of those that count.
+    pub(super) levels: [Bits; 2],
+}
+
+/// Compares what Bob announced (`setting·2 + bit`) with what Alice kept (`intensity·4 + setting·2 +
+/// bit`) and enters the counts into `stats`.
+pub(super) fn sift(protocol: Protocol, announced: &[u8], kept: &[u8], stats: &mut BlockStats) -> Sifting {
+    let room = || Bits::with_capacity(announced.len());
+    let weak = protocol == Protocol::DecoyBb84;
+    let mut out = Sifting { matched: room(), key: room(), levels: Default::default() };
+    for (&theirs, &ours) in announced.iter().zip(kept) {
+        let (setting, differ) = (theirs >> 1, (theirs ^ ours) & 1 == 1);
+        let coincides = ours != UNKNOWN;
+        let (own, level) = (ours >> 1 & 1, usize::from(ours >> 2 & 3).min(2));
+        match setting {
+            0 => {
+                let counts = coincides && own == 0;
+                out.matched.push(counts);
+                if counts {
+                    out.key.push(ours & 1 == 1);
+                    if weak {
+                        stats.counts.key[level] += 1;
+                        out.levels[0].push(level & 1 == 1);
+                        out.levels[1].push(level & 2 == 2);
+                    }
+                }
+            }
+            1 if coincides && own == 1 => {
+                stats.sampled += 1;
+                stats.errors += u64::from(differ);
+                if weak {
+                    stats.counts.test[level] += 1;
+                    stats.counts.test_errors[level] += u64::from(differ);
+                }
+            }
+            2 | 3 if coincides => {
+                let place = usize::from(own) * 2 + usize::from(setting - 2);
+                stats.chsh[place][usize::from(differ)] += 1;
+            }
+            _ => {}
+        }
+    }
+    stats.key_bits = out.key.len() as u64;
+    stats.sifted = stats.key_bits + stats.sampled;
+    out
+}
+
+pub(super) fn write_counts(protocol: Protocol, stats: &BlockStats, out: &mut Vec<u8>) {
+    [stats.sampled, stats.errors, stats.key_bits].into_iter().for_each(|count| put_var(out, count));
+    if protocol == Protocol::DecoyBb84 {
+        let counts = &stats.counts;
+        [counts.key, counts.test, counts.test_errors].iter().flatten().for_each(|&count| put_var(out, count));
+    }
+    if protocol.is_entangled() {
+        stats.chsh.iter().flatten().for_each(|&count| put_var(out, count));
+    }
+}
+
+/// Reads Alice's counts and holds them against Bob's own `detections`.
+pub(super) fn read_counts(
+    protocol: Protocol,
+    detections: &Detections,
+    reader: &mut Reader<'_>,
+    stats: &mut BlockStats,
+) -> Result<(), AbortReason> {
+    let mut clicks = [0_u64; 4];
+    (0..detections.len()).for_each(|i| clicks[usize::from(detections.setting(i))] += 1);
+    stats.sampled = reader.var(clicks[1])?;
+    stats.errors = reader.var(stats.sampled)?;
+    stats.key_bits = reader.var(clicks[0])?;
+    stats.sifted = stats.key_bits + stats.sampled;
+    if protocol == Protocol::DecoyBb84 {
+        let counts = &mut stats.counts;
+        for (table, most) in [
+            (&mut counts.key, stats.key_bits),
+            (&mut counts.test, stats.sampled),
+            (&mut counts.test_errors, stats.errors),
+        ] {
+            for count in table.iter_mut() {
+                *count = reader.var(most)?;
+            }
+            if table.iter().sum::<u64>() != most {
+                return Err(AbortReason::Disagreement);
+            }
+        }
+    }
+    if protocol.is_entangled() {
+        for (place, pair) in stats.chsh.iter_mut().enumerate() {
+            for count in pair.iter_mut() {
+                *count = reader.var(clicks[2 + place % 2])?;
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn write_levels(levels: &[Bits; 2], out: &mut Vec<u8>) {
+    levels.iter().for_each(|plane| plane.write_bytes(out));
+}
+
+/// Reads the intensities of the key's events and demands that they add up to the counts.
+pub(super) fn read_levels(reader: &mut Reader<'_>, stats: &BlockStats) -> Result<(), AbortReason> {
+    let len = stats.key_bits as usize;
+    let mut plane =
+        || -> Result<Bits, WireError> { Bits::from_bytes(reader.take(len.div_ceil(8))?, len).ok_or(WireError::Number) };
+    let (low, high) = (plane()?, plane()?);
+    let ones = |words: &[u64]| words.iter().map(|word| u64::from(word.count_ones())).sum::<u64>();
+    let both = low.words().iter().zip(high.words()).any(|(low, high)| low & high != 0);
+    let seen =
+        [stats.key_bits.wrapping_sub(ones(low.words()) + ones(high.words())), ones(low.words()), ones(high.words())];
+    if both || seen != stats.counts.key { Err(AbortReason::Disagreement) } else { Ok(()) }
+}
+
+/// The intensities of the clicks that count, per block parameters, if they are disclosed.
+pub(super) fn has_levels(params: &BlockParams) -> bool {
+    params.protocol == Protocol::DecoyBb84
+}

@@ -1,0 +1,270 @@
+//! The frames of the quantum channel.
+//!
+//! Every frame begins `u8 kind ‖ u64 first slot ‖ u32 pulses`. A dense train of single photons is
+//! sent whole, as [`PulseFrame`](crate::source) planes. Every other train is prepared *late*: the
+//! source says that it fires ([`Train`]), the fibre answers in which slots anything gets through
+//! ([`Arrivals`]), and only for those the source draws what it sent ([`Choices`]). What is drawn
+//! late has the same distribution as if it had been drawn before, since whether a slot is named
+//! does not depend on it; and the cost of a train grows with what arrives, not with its pulses.
+//! Halves of entangled pairs work the same way: an end says which arrivals it notices in which
+//! settings, and gets the outcomes ([`Outcomes`]), for a pair has none before it is measured.
+//!
+//! | kind | body |
+//! |---|---|
+//! | 1 planes | basis bits, bits |
+//! | 2 photons | `var count ‖ (var gap·4 + z·2 + bit)*`: single photons |
+//! | 3 train | `u8 light`, for weak pulses `3 × f64 mean` |
+//! | 4 arrivals | `var count ‖ (var step)*`, steps between slots, 0 where two photons share one |
+//! | 5 choices | `var count ‖` a nibble each |
+//! | 6 outcomes | `var count ‖` a bit each |
+//! | 7 bunches | `var count ‖ (var gap·32 + form·8 + setting·2 + bit)*`: several photons, or a blinding pulse |
+
+use crate::bits::Bits;
+use crate::params::{MAX_ARRIVALS, MAX_FRAME_PULSES};
+use crate::wire::{Reader, WireError, put_var};
+
+pub(crate) const TRAIN: u8 = 3;
+pub(crate) const ARRIVALS: u8 = 4;
+pub(crate) const CHOICES: u8 = 5;
+pub(crate) const OUTCOMES: u8 = 6;
+pub(crate) const BUNCHES: u8 = 7;
+
+/// The pulses a frame is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) first: u64,
+    pub(crate) pulses: u32,
+}
+
+impl Span {
+    pub(crate) fn end(self) -> u64 {
+        self.first + u64::from(self.pulses)
+    }
+
+    pub(crate) fn start(self, kind: u8) -> Vec<u8> {
+        let mut out = vec![kind];
+        out.extend_from_slice(&self.first.to_le_bytes());
+        out.extend_from_slice(&self.pulses.to_le_bytes());
+        out
+    }
+
+    /// Reads the head of a frame of `kind`.
+    pub(crate) fn read(reader: &mut Reader<'_>, kind: u8) -> Result<Self, WireError> {
+        if reader.u8()? != kind {
+            return Err(WireError::Kind);
+        }
+        let (first, pulses) = (reader.u64()?, reader.u32()?);
+        if pulses > MAX_FRAME_PULSES || first.checked_add(u64::from(pulses)).is_none_or(|end| end >> 61 != 0) {
+            return Err(WireError::Number);
+        }
+        Ok(Self { first, pulses })
+    }
+}
+
+/// What a train is made of.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Glow {
+    /// One photon in every pulse.
+    Single,
+    /// Weak coherent pulses, each of one of three mean photon numbers.
+    Weak([f64; 3]),
+    /// Pairs, from the source in the middle of the fibre.
+    Pairs,
+}
+
+/// The source fires.
+pub(crate) struct Train {
+    pub(crate) span: Span,
+    pub(crate) glow: Glow,
+}
+
+impl Train {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = self.span.start(TRAIN);
+        match self.glow {
+            Glow::Single => out.push(0),
+            Glow::Weak(means) => {
+                out.push(1);
+                means.iter().for_each(|mean| out.extend_from_slice(&mean.to_le_bytes()));
+            }
+            Glow::Pairs => out.push(2),
+        }
+        out
+    }
+
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, WireError> {
+        let mut reader = Reader::new(bytes);
+        let span = Span::read(&mut reader, TRAIN)?;
+        let glow = match reader.u8()? {
+            0 => Glow::Single,
+            1 => {
+                let mut means = [0.0; 3];
+                for mean in &mut means {
+                    *mean = f64::from_le_bytes(reader.array()?);
+                }
+                if means.iter().any(|mean| !(0.0..=8.0).contains(mean)) {
+                    return Err(WireError::Number);
+                }
+                Glow::Weak(means)
+            }
+            2 => Glow::Pairs,
+            _ => return Err(WireError::Kind),
+        };
+        reader.end()?;
+        Ok(Self { span, glow })
+    }
+}
+
+/// Slots in which something arrives, relative to the train's first, ascending; a slot may come
+/// twice.
+pub(crate) struct Arrivals {
+    pub(crate) span: Span,
+    pub(crate) slots: Vec<u32>,
+}
+
+impl Arrivals {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = self.span.start(ARRIVALS);
+        put_var(&mut out, self.slots.len() as u64);
+        let mut last = 0;
+        for &slot in &self.slots {
+            put_var(&mut out, u64::from(slot - last));
+            last = slot;
+        }
+        out
+    }
+
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, WireError> {
+        let mut reader = Reader::new(bytes);
+        let span = Span::read(&mut reader, ARRIVALS)?;
+        let count = count(&mut reader, 1)?;
+        let mut slots = Vec::with_capacity(count);
+        let mut slot = 0_u64;
+        for _ in 0..count {
+            slot += reader.var(u64::from(span.pulses))?;
+            if slot >= u64::from(span.pulses) {
+                return Err(WireError::Number);
+            }
+            slots.push(slot as u32);
+        }
+        reader.end()?;
+        Ok(Self { span, slots })
+    }
+}
+
+/// How many items follow, `per_byte` of them in a byte at most.
+pub(crate) fn count(reader: &mut Reader<'_>, per_byte: usize) -> Result<usize, WireError> {
+    let count = reader.var(MAX_ARRIVALS as u64)? as usize;
+    if count > reader.left() * per_byte { Err(WireError::Short) } else { Ok(count) }
+}
+
+/// What an end chose for each arrival, in order, four bits each.
+pub(crate) struct Choices {
+    pub(crate) span: Span,
+    pub(crate) codes: Vec<u8>,
+}
+
+/// A choice of an end that notices the arrival, beside its setting.
+pub(crate) const NOTICED: u8 = 4;
+
+impl Choices {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = self.span.start(CHOICES);
+        put_var(&mut out, self.codes.len() as u64);
+        out.extend(self.codes.chunks(2).map(|pair| pair[0] | pair.get(1).map_or(0, |code| code << 4)));
+        out
+    }
+
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, WireError> {
+        let mut reader = Reader::new(bytes);
+        let span = Span::read(&mut reader, CHOICES)?;
+        let count = count(&mut reader, 2)?;
+        let packed = reader.take(count.div_ceil(2))?;
+        reader.end()?;
+        let codes = (0..count).map(|i| packed[i / 2] >> (4 * (i % 2)) & 15).collect();
+        Ok(Self { span, codes })
+    }
+}
+
+/// What an end saw in the arrivals it noticed, in order.
+pub(crate) struct Outcomes {
+    pub(crate) span: Span,
+    pub(crate) bits: Bits,
+}
+
+impl Outcomes {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = self.span.start(OUTCOMES);
+        put_var(&mut out, self.bits.len() as u64);
+        self.bits.write_bytes(&mut out);
+        out
+    }
+
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, WireError> {
+        let mut reader = Reader::new(bytes);
+        let span = Span::read(&mut reader, OUTCOMES)?;
+        let count = count(&mut reader, 8)?;
+        let bits = Bits::from_bytes(reader.take(count.div_ceil(8))?, count).ok_or(WireError::Number)?;
+        reader.end()?;
+        Ok(Self { span, bits })
+    }
+}
+
+/// What is in one slot of a [`Bunches`] frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bunch {
+    pub(crate) slot: u32,
+    /// How many photons; zero for a pulse so bright that the detectors no longer count photons and
+    /// click, all of them in this setting with this bit, and in no other setting.
+    pub(crate) photons: u8,
+    pub(crate) setting: u8,
+    pub(crate) bit: bool,
+}
+
+/// Most photons told apart in one slot.
+pub(crate) const MAX_BUNCH: u8 = 3;
+
+/// Weak pulses and blinding pulses at Bob's end, by slot.
+pub(crate) struct Bunches {
+    pub(crate) span: Span,
+    pub(crate) bunches: Vec<Bunch>,
+}
+
+impl Bunches {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = self.span.start(BUNCHES);
+        put_var(&mut out, self.bunches.len() as u64);
+        let mut next = 0;
+        for bunch in &self.bunches {
+            let code =
+                u64::from(bunch.photons.min(MAX_BUNCH)) << 3 | u64::from(bunch.setting) << 1 | u64::from(bunch.bit);
+            put_var(&mut out, u64::from(bunch.slot - next) << 5 | code);
+            next = bunch.slot + 1;
+        }
+        out
+    }
+
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, WireError> {
+        let mut reader = Reader::new(bytes);
+        let span = Span::read(&mut reader, BUNCHES)?;
+        let count = count(&mut reader, 1)?;
+        let mut bunches = Vec::with_capacity(count);
+        let mut slot = 0_u64;
+        for _ in 0..count {
+            let code = reader.var(u64::from(span.pulses) << 5 | 31)?;
+            slot += code >> 5;
+            if slot >= u64::from(span.pulses) {
+                return Err(WireError::Number);
+            }
+            bunches.push(Bunch {
+                slot: slot as u32,
+                photons: (code >> 3 & 3) as u8,
+                setting: (code >> 1 & 3) as u8,
+                bit: code & 1 == 1,
+            });
+            slot += 1;
+        }
+        reader.end()?;
+        Ok(Self { span, bunches })
+    }
+}

@@ -1,0 +1,129 @@
+//! What Alice remembers of the light until the block that used it is settled.
+//!
+//! A kept code is `intensity·4 + setting·2 + bit`. Memory grows with what arrives: two to three
+//! bytes for each slot named to a source, for each click of a receiver.
+
+use std::collections::VecDeque;
+
+use zeroize::Zeroizing;
+
+use crate::light::Span;
+use crate::source::PulseFrame;
+use crate::wire::{Reader, put_var};
+
+/// Nothing is kept of this slot, though its train is.
+pub(crate) const UNKNOWN: u8 = 0xff;
+
+enum Kept {
+    Planes(PulseFrame),
+    Sparse { span: Span, steps: Vec<u8>, codes: Zeroizing<Vec<u8>> },
+}
+
+impl Kept {
+    fn span(&self) -> Span {
+        match self {
+            Self::Planes(frame) => frame.span(),
+            Self::Sparse { span, .. } => *span,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Planes(frame) => frame.bytes(),
+            Self::Sparse { steps, codes, .. } => steps.capacity() + codes.capacity(),
+        }
+    }
+}
+
+/// Kept trains, in order of their slots.
+#[derive(Default)]
+pub(crate) struct Memory(VecDeque<Kept>);
+
+impl Memory {
+    pub(crate) fn keep_planes(&mut self, frame: PulseFrame) {
+        self.0.push_back(Kept::Planes(frame));
+    }
+
+    /// Keeps `items`, slots within the train, ascending, with their codes.
+    pub(crate) fn keep(&mut self, span: Span, items: impl Iterator<Item = (u32, u8)>) {
+        let (mut steps, mut codes) = (Vec::with_capacity(items.size_hint().0), Zeroizing::new(Vec::new()));
+        let mut last = 0;
+        for (slot, code) in items {
+            put_var(&mut steps, u64::from(slot - last));
+            last = slot;
+            codes.push(code);
+        }
+        steps.shrink_to_fit();
+        self.0.push_back(Kept::Sparse { span, steps, codes });
+    }
+
+    pub(crate) fn forget_before(&mut self, slot: u64) {
+        while self.0.front().is_some_and(|kept| kept.span().end() <= slot) {
+            self.0.pop_front();
+        }
+        if self.0.is_empty() {
+            self.0.shrink_to_fit();
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Bytes held.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.capacity() * size_of::<Kept>() + self.0.iter().map(Kept::bytes).sum::<usize>()
+    }
+
+    /// First slot of what is kept.
+    pub(crate) fn first(&self) -> Option<u64> {
+        self.0.front().map(|kept| kept.span().first)
+    }
+
+    /// The slot after the last of what is kept.
+    pub(crate) fn end(&self) -> Option<u64> {
+        self.0.back().map(|kept| kept.span().end())
+    }
+
+    /// The codes of `slots`, which ascend; [`UNKNOWN`] where nothing is kept of a slot.
+    pub(crate) fn recall(&self, slots: &[u64]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(slots.len());
+        let mut left = slots;
+        for kept in &self.0 {
+            let span = kept.span();
+            let before = left.partition_point(|&slot| slot < span.first);
+            out.extend(std::iter::repeat_n(UNKNOWN, before));
+            let (inside, rest) = left[before..].split_at(left[before..].partition_point(|&slot| slot < span.end()));
+            left = rest;
+            match kept {
+                Kept::Planes(frame) => out.extend(inside.iter().map(|&slot| frame.code((slot - span.first) as u32))),
+                Kept::Sparse { steps, codes, .. } => {
+                    let mut walk = Walk { reader: Reader::new(steps), slot: 0, at: 0, codes };
+                    out.extend(inside.iter().map(|&slot| walk.find(slot - span.first)));
+                }
+            }
+        }
+        out.extend(std::iter::repeat_n(UNKNOWN, left.len()));
+        out
+    }
+}
+
+/// Walks along the kept slots of one train.
+struct Walk<'a> {
+    reader: Reader<'a>,
+    /// Slot of item `at - 1`.
+    slot: u64,
+    at: usize,
+    codes: &'a [u8],
+}
+
+impl Walk<'_> {
+    fn find(&mut self, wanted: u64) -> u8 {
+        while self.at == 0 || self.slot < wanted {
+            let Ok(step) = self.reader.var(u64::MAX) else { return UNKNOWN };
+            self.slot += step;
+            self.at += 1;
+        }
+        if self.slot == wanted { self.codes.get(self.at - 1).copied().unwrap_or(UNKNOWN) } else { UNKNOWN }
+    }
+}

@@ -1,0 +1,235 @@
+//! One end of a link, from light to key, block after block.
+//!
+//! The owner carries frames between this and the fibre, and messages between this and the peer's
+//! pipeline, gives tag keys for each block, and puts what comes out into its [`Pool`](crate::Pool).
+//! What a pipeline holds is bounded: clicks of at most two blocks at the end that measures, at the
+//! end that prepares what arrived in the retained span, and one block under way. At
+//! [rest](Pipeline::rest) it holds next to nothing. It keeps nothing durable: after a crash a new one
+//! begins above every slot of the old one, the block under way is lost, and pad bits are the pool's
+//! matter alone.
+
+use types::mesh::LinkAlarm;
+
+use crate::auth::TagKeys;
+use crate::block::{Alice, BlockAbort, Bob, Offer, Recall, Step, alarm};
+use crate::detector::{Detector, Settings};
+use crate::entropy::Entropy;
+use crate::ledger::EpsilonLedger;
+use crate::pairs::PairEnd;
+use crate::params::LinkParams;
+use crate::source::{FrameError, Source};
+
+/// What an end does with light.
+enum Optics<E> {
+    Source(Source<E>),
+    Pairs(PairEnd<E>),
+    Receiver(Detector<E>),
+}
+
+impl<E: Entropy> Recall for Optics<E> {
+    fn recall(&mut self, slots: &[u64]) -> Option<Vec<u8>> {
+        match self {
+            Self::Source(source) => source.recall(slots),
+            Self::Pairs(end) => end.recall(slots),
+            Self::Receiver(_) => None,
+        }
+    }
+
+    fn forget_before(&mut self, slot: u64) {
+        match self {
+            Self::Source(source) => source.forget_before(slot),
+            Self::Pairs(end) => end.forget_before(slot),
+            Self::Receiver(_) => {}
+        }
+    }
+}
+
+enum Running {
+    Alice(Box<Alice>),
+    Bob(Box<Bob>),
+}
+
+/// One end of a link.
+pub struct Pipeline<E> {
+    params: LinkParams,
+    optics: Optics<E>,
+    /// Alice: where seeds of amplification come from.
+    seeds: Option<E>,
+    running: Option<Running>,
+    ledger: EpsilonLedger,
+    alarm: Option<LinkAlarm>,
+}
+
+impl<E: Entropy> Pipeline<E> {
+    /// Alice's end. Her first slot is `first_slot`, above every slot of a run before; she remembers
+    /// the last `retain` slots. `choices` becomes key, `seeds` is public.
+    pub fn alice(params: &LinkParams, retain: u64, first_slot: u64, choices: E, seeds: E) -> Self {
+        let optics = if params.block.protocol.is_entangled() {
+            Optics::Pairs(PairEnd::new(params, retain, first_slot, choices))
+        } else {
+            Optics::Source(Source::new(params, retain, first_slot, choices))
+        };
+        Self::new(params, optics, Some(seeds))
+    }
+
+    /// Bob's end.
+    pub fn bob(params: &LinkParams, choices: E) -> Self {
+        let entangled = params.block.protocol.is_entangled();
+        let settings = if entangled { Settings::Four } else { Settings::Two { z_log2: params.z_log2 } };
+        let receiver = Detector::new(&params.detector, settings, params.click_limit(), choices);
+        Self::new(params, Optics::Receiver(receiver), None)
+    }
+
+    fn new(params: &LinkParams, optics: Optics<E>, seeds: Option<E>) -> Self {
+        let (running, ledger, alarm) = (None, EpsilonLedger::default(), None);
+        Self { params: params.clone(), optics, seeds, running, ledger, alarm }
+    }
+
+    /// The link's numbers.
+    pub fn params(&self) -> &LinkParams {
+        &self.params
+    }
+
+    /// Alice: fires the next train, and returns the frame for the fibre. Empty at Bob's end.
+    pub fn emit(&mut self) -> Vec<u8> {
+        let pulses = self.params.frame_pulses;
+        match &mut self.optics {
+            Optics::Source(source) => source.emit(pulses),
+            Optics::Pairs(end) => end.emit(pulses),
+            Optics::Receiver(_) => Vec::new(),
+        }
+    }
+
+    /// Alice: the slot of her next pulse.
+    pub fn next_slot(&self) -> u64 {
+        match &self.optics {
+            Optics::Source(source) => source.next_slot(),
+            Optics::Pairs(end) => end.next_slot(),
+            Optics::Receiver(_) => 0,
+        }
+    }
+
+    /// Takes a frame from the fibre and returns the frame that goes back, if one does.
+    ///
+    /// # Errors
+    /// [`FrameError`]; the frame is lost light.
+    pub fn light(&mut self, frame: &[u8]) -> Result<Option<Vec<u8>>, FrameError> {
+        match &mut self.optics {
+            Optics::Source(source) => source.light(frame).map(Some),
+            Optics::Pairs(end) => end.light(frame),
+            Optics::Receiver(receiver) => receiver.measure(frame),
+        }
+    }
+
+    /// Bob: whether there are clicks for a block, and none is under way.
+    pub fn is_due(&self) -> bool {
+        let Optics::Receiver(receiver) = &self.optics else { return false };
+        self.running.is_none() && receiver.waiting() >= self.params.block.clicks as usize
+    }
+
+    /// Whether a block is under way.
+    pub fn is_busy(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Bob: begins block `number` with all clicks that wait, and returns the first message. `None`
+    /// where no block is [due](Self::is_due).
+    ///
+    /// # Errors
+    /// [`BlockAbort`], where the pads' name is too long.
+    pub fn begin(&mut self, number: u64, pads: &[u8], keys: TagKeys) -> Result<Option<Vec<u8>>, BlockAbort> {
+        let clicks = self.params.block.clicks as usize;
+        let Optics::Receiver(receiver) = &mut self.optics else { return Ok(None) };
+        let Some(detections) = receiver.take(clicks).filter(|_| self.running.is_none()) else { return Ok(None) };
+        let (bob, message) = Bob::start(&self.params.block, number, detections, pads, keys)?;
+        self.running = Some(Running::Bob(Box::new(bob)));
+        Ok(Some(message))
+    }
+
+    /// Alice: takes up the block that Bob offers, in place of one under way, and returns the answer.
+    ///
+    /// # Errors
+    /// [`BlockAbort`]: the offer is not authentic, or the channel carries no key.
+    pub fn accept(&mut self, offer: Offer, keys: TagKeys) -> Result<Vec<u8>, BlockAbort> {
+        self.running = None;
+        let accepted = Alice::accept(&self.params.block, offer, keys, &mut self.optics);
+        match self.watch(accepted) {
+            Ok((alice, reply)) => {
+                self.running = Some(Running::Alice(Box::new(alice)));
+                Ok(reply)
+            }
+            Err(abort) => Err(abort),
+        }
+    }
+
+    /// Takes a message of the block under way; ignores it where there is none.
+    ///
+    /// # Errors
+    /// [`BlockAbort`]: the block is over, without a key.
+    pub fn hear(&mut self, message: &[u8]) -> Result<Step, BlockAbort> {
+        let heard = match (&mut self.running, &mut self.seeds) {
+            (Some(Running::Alice(alice)), Some(seeds)) => alice.handle(message, seeds),
+            (Some(Running::Bob(bob)), _) => bob.handle(message),
+            _ => return Ok(Step::Ignored),
+        };
+        let step = self.watch(heard);
+        match &step {
+            Ok(Step::Finished { outcome, .. }) => {
+                self.running = None;
+                self.alarm = None;
+                self.ledger.enter(&outcome.stats);
+            }
+            Ok(_) => {}
+            Err(_) => self.running = None,
+        }
+        step
+    }
+
+    /// Notes what an abort says of an attack.
+    fn watch<T>(&mut self, result: Result<T, BlockAbort>) -> Result<T, BlockAbort> {
+        if let Err(abort) = &result
+            && let Some(raised) = alarm(&abort.reason)
+        {
+            self.alarm = Some(raised);
+        }
+        result
+    }
+
+    /// Gives up the block under way, as on a timeout.
+    pub fn give_up(&mut self) -> Option<BlockAbort> {
+        match self.running.take()? {
+            Running::Alice(alice) => Some(alice.give_up()),
+            Running::Bob(bob) => Some(bob.give_up()),
+        }
+    }
+
+    /// Lets go of the block under way and of all light; the next block begins with light to come.
+    pub fn rest(&mut self) {
+        self.running = None;
+        match &mut self.optics {
+            Optics::Source(source) => source.clear(),
+            Optics::Pairs(end) => end.clear(),
+            Optics::Receiver(receiver) => receiver.clear(),
+        }
+    }
+
+    /// What the last block says of an attack.
+    pub fn alarm(&self) -> Option<LinkAlarm> {
+        self.alarm
+    }
+
+    /// ε and secret bits of all blocks so far.
+    pub fn ledger(&self) -> &EpsilonLedger {
+        &self.ledger
+    }
+
+    /// Bytes held between blocks: this value itself, and light that no block has used.
+    pub fn held_bytes(&self) -> usize {
+        let light = match &self.optics {
+            Optics::Source(source) => source.held_bytes(),
+            Optics::Pairs(end) => end.held_bytes(),
+            Optics::Receiver(receiver) => receiver.held_bytes(),
+        };
+        size_of::<Self>() + crate::entropy::BUFFER + light
+    }
+}
