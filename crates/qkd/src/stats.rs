@@ -79,6 +79,37 @@ pub fn sampling_deviation(n: u64, k: u64, eps: f64) -> f64 {
     ((n + k) * (k + 1.0) / (n * k * k) * (1.0 / eps).ln()).sqrt()
 }
 
+/// A draw from the binomial distribution of `n` trials of probability `p`, by inversion of `roll`,
+/// uniform in (0, 1], outward from the most likely value. For simulations of many blocks.
+#[cfg(test)]
+pub(crate) fn binomial_draw(n: u64, p: f64, roll: f64) -> u64 {
+    if n == 0 || p <= 0.0 || p >= 1.0 {
+        return if p >= 1.0 { n } else { 0 };
+    }
+    let (total, odds) = (n as f64, p / (1.0 - p));
+    let mode = ((total + 1.0) * p).floor().min(total);
+    let choose = ln_gamma(total + 1.0) - ln_gamma(mode + 1.0) - ln_gamma(total - mode + 1.0);
+    let peak = (choose + mode * p.ln() + (total - mode) * (-p).ln_1p()).exp();
+    let (mut low, mut high) = (mode, mode);
+    let (mut below, mut above) = (peak, peak);
+    let mut left = roll - peak;
+    while left > 0.0 && (below > 0.0 || above > 0.0) {
+        above *= (total - high) / (high + 1.0) * odds;
+        high += 1.0;
+        left -= above;
+        if left <= 0.0 {
+            return high as u64;
+        }
+        below *= low / ((total - low + 1.0) * odds);
+        low -= 1.0;
+        left -= below;
+        if left <= 0.0 {
+            return low as u64;
+        }
+    }
+    mode as u64
+}
+
 #[cfg(test)]
 mod tests {
     use super::{binary_entropy, clopper_pearson_upper};

@@ -1,7 +1,11 @@
+mod alarms;
+mod attacks;
+mod faults;
+
 use super::AbortReason;
 use crate::Protocol;
 use crate::params::{LinkParams, Preset};
-use crate::seeded::{Bench, End, Fault, Seeded};
+use crate::seeded::{Bench, End, Fault};
 
 /// Every protocol over every fibre that it is made for.
 const CARRYING: [(Protocol, Preset); 11] = [
@@ -22,11 +26,19 @@ fn honest(_: usize) -> Fault {
     Fault::None
 }
 
+/// A link whose blocks are small, and so is what they promise.
 fn small() -> LinkParams {
-    let mut params = LinkParams { frame_pulses: 5_000, ..LinkParams::default() };
-    params.block.clicks = 6_000;
-    params.block.eps_sec = 1e-6;
+    small_of(Protocol::Bb84)
+}
+
+fn small_of(protocol: Protocol) -> LinkParams {
+    let mut params = LinkParams::of(protocol, if protocol == Protocol::Bb84 { Preset::Short } else { Preset::Metro });
     params.block.min_test_bits = 100;
+    (params.frame_pulses, params.block.clicks, params.block.eps_sec) = match protocol {
+        Protocol::Bb84 => (5_000, 6_000, 1e-6),
+        Protocol::DecoyBb84 => (100_000, 40_000, 1e-3),
+        Protocol::Bbm92 | Protocol::E91 => (100_000, 24_000, 1e-3),
+    };
     params
 }
 
@@ -73,75 +85,6 @@ fn a_tap_is_seen_as_physics_says() {
         let sigma = (wanted * (1.0 - wanted) / alice.stats.sampled as f64).sqrt();
         assert!((qber - wanted).abs() < 5.0 * sigma, "{fraction}: {qber}");
         assert_eq!(alice.stats.qber_ppm, bob.stats.qber_ppm);
-    }
-}
-
-fn faulty_runs(seeds: std::ops::Range<u64>) -> (u32, u32) {
-    let (mut done, mut given_up) = (0, 0);
-    for seed in seeds {
-        let mut bench = Bench::new(small(), seed * 10);
-        let mut rng = Seeded::new(seed);
-        let (alice, bob) = bench.block(seed, |_| match rng.below(250) {
-            0 => Fault::Drop,
-            1 => Fault::Corrupt(rng.word() as usize),
-            2 => Fault::Truncate(rng.word() as usize),
-            3..20 => Fault::Duplicate,
-            20..40 => Fault::Replay,
-            _ => Fault::None,
-        });
-        keys_never_differ(&alice, &bob);
-        if alice.is_ok() { done += 1 } else { given_up += 1 }
-    }
-    (done, given_up)
-}
-
-/// Lost, repeated, corrupted, cut and replayed messages: equal keys or a clean abort.
-#[test]
-fn faults_end_in_equal_keys_or_a_clean_abort() {
-    let (done, given_up) = faulty_runs(0..300);
-    assert!(done > 30 && given_up > 30, "{done} {given_up}");
-}
-
-/// The same, 10,000 times.
-#[test]
-#[ignore = "takes a minute: cargo test -p qkd --lib -- --ignored"]
-fn ten_thousand_faulty_runs_end_in_equal_keys_or_a_clean_abort() {
-    let (done, given_up) = faulty_runs(1_000..11_000);
-    println!("{done} keys, {given_up} aborts");
-    assert!(done > 1_000 && given_up > 1_000);
-}
-
-/// An honest default link never raises the 11 % line by chance: with k test bits at 1 % the chance
-/// of a block at 11 % is below 10^-100, and no block of many comes near.
-#[test]
-fn an_honest_link_raises_no_alarm() {
-    let mut bench = Bench::new(LinkParams::default(), 77);
-    let worst = (0..20).map(|block| bench.block(block, honest).0.unwrap().stats.qber_ppm).max();
-    assert!(worst < Some(30_000), "{worst:?}");
-}
-
-/// Every message in turn, with one flipped bit: no key at the end that was lied to.
-#[test]
-fn one_flipped_bit_in_any_message_never_gives_a_key_to_alice() {
-    let messages = {
-        let mut count = 0;
-        let (alice, _) = Bench::new(small(), 3).block(1, |i| {
-            count = i + 1;
-            Fault::None
-        });
-        alice.unwrap();
-        count
-    };
-    let mut rng = Seeded::new(9);
-    for target in 0..messages {
-        for _ in 0..3 {
-            let bit = rng.word() as usize;
-            let mut bench = Bench::new(small(), 3);
-            let (alice, bob) = bench.block(1, |i| if i == target { Fault::Corrupt(bit) } else { Fault::None });
-            assert!(alice.is_err(), "message {target}, bit {bit}");
-            // only the last message comes after Bob is done
-            assert!(bob.is_err() || target == messages - 1);
-        }
     }
 }
 
