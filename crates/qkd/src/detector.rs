@@ -358,6 +358,11 @@ impl<E: Entropy> Detector<E> {
         self.clicks.len()
     }
 
+    /// Slots since the first click that waits.
+    pub fn age(&self) -> u64 {
+        self.clicks.slots.first().map_or(0, |&first| self.next.saturating_sub(first))
+    }
+
     /// Takes all waiting clicks for a block, once there are at least `clicks`.
     pub fn take(&mut self, clicks: usize) -> Option<Detections> {
         (self.clicks.len() >= clicks.max(1)).then(|| std::mem::take(&mut self.clicks))

@@ -200,7 +200,11 @@ impl LinkParams {
         let light = match self.block.protocol {
             Protocol::Bb84 => self.fibre.transmission() * noticed,
             Protocol::DecoyBb84 => self.block.intensities.gain(self.fibre.transmission() * noticed),
-            Protocol::Bbm92 | Protocol::E91 => self.pairs.mean * self.fibre.transmission().sqrt() * noticed,
+            // the number of pairs in a pulse is thermal
+            Protocol::Bbm92 | Protocol::E91 => {
+                let mean = self.pairs.mean * self.fibre.transmission().sqrt() * noticed;
+                mean / (1.0 + mean)
+            }
         };
         (light + 2.0 * self.detector.dark_count).max(1e-12)
     }

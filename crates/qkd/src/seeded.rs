@@ -103,7 +103,8 @@ pub(crate) type End = Result<BlockOutcome, BlockAbort>;
 impl Bench {
     pub(crate) fn new(params: LinkParams, seed: u64) -> Self {
         params.check().unwrap();
-        let retain = params.retain_pulses();
+        // attackers let few clicks through
+        let retain = 16 * params.retain_pulses();
         let entangled = params.block.protocol.is_entangled();
         let settings = if entangled { Settings::Four } else { Settings::Two { z_log2: params.z_log2 } };
         let sender = if entangled {
