@@ -58,6 +58,18 @@ pub struct ParamsSection {
     pub clicks: Option<u32>,
     /// Probability that the key of a block is not secret.
     pub eps_sec: Option<f64>,
+    /// How errors are found: `cascade` or, for long delays, `ldpc`.
+    pub reconciliation: Option<Method>,
+}
+
+/// A method of reconciliation by its name in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// [`qkd::Reconciliation::Cascade`].
+    Cascade,
+    /// [`qkd::Reconciliation::Ldpc`].
+    Ldpc,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -101,6 +113,11 @@ impl ParamsSection {
             block: BlockParams {
                 clicks: self.clicks.unwrap_or(base.block.clicks),
                 eps_sec: self.eps_sec.unwrap_or(base.block.eps_sec),
+                reconciliation: match self.reconciliation {
+                    Some(Method::Ldpc) => qkd::Reconciliation::Ldpc,
+                    Some(Method::Cascade) => qkd::Reconciliation::Cascade,
+                    None => base.block.reconciliation,
+                },
                 ..base.block
             },
         };

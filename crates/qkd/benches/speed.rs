@@ -1,7 +1,7 @@
 //! Throughput of the engine, each figure beside the one to beat.
 //!
 //! `cargo bench --profile dev -p qkd` runs all; arguments choose parts: `amplify [bits]`,
-//! `cascade`, `pipeline`.
+//! `cascade`, `ldpc`, `pipeline`.
 #![allow(clippy::print_stdout, missing_docs)]
 
 use qkd::cascade::{Pace, Shuffles};
@@ -95,6 +95,14 @@ fn amplify(bits: usize, (copy, products): (f64, f64)) {
     );
 }
 
+/// A string and the same with errors.
+fn noisy(n: usize, qber: f64, rng: &mut Seeded) -> (Bits, Bits) {
+    let alice = random(rng, n);
+    let mut bob = alice.clone();
+    (0..n).filter(|_| (rng.0.next_u64() >> 11) as f64 * 2_f64.powi(-53) < qber).for_each(|i| bob.flip(i));
+    (alice, bob)
+}
+
 /// Both ends of reconciliation on one core, against a public C++ library (FACTS section 2).
 fn cascade() {
     for (n, qber, peer) in [(10_000, 0.01, 16.7), (10_000, 0.05, 10.8), (1 << 14, 0.01, 16.7), (1 << 14, 0.05, 10.8)] {
@@ -103,9 +111,7 @@ fn cascade() {
             let mut rng = seeded(2);
             let (mut seconds, mut leaked, mut bits, mut rounds, mut failed) = (0.0, 0, 0, 0, 0);
             for _ in 0..200 {
-                let alice = random(&mut rng, n);
-                let mut bob = alice.clone();
-                (0..n).filter(|_| (rng.0.next_u64() >> 11) as f64 * 2_f64.powi(-53) < qber).for_each(|i| bob.flip(i));
+                let (alice, bob) = noisy(n, qber, &mut rng);
                 let start = Clock::now();
                 let run = qkd::cascade::reconcile(&alice, &bob, qber, pace, &shuffles);
                 seconds += start.seconds();
@@ -120,6 +126,38 @@ fn cascade() {
                 "cascade  n {n:>6} Q {qber:.2} {pace:?}: {rate:>6.1} Mbit/s both ends, f {f:.4}, {} rounds, {failed} failed  {:>5.2} x {peer} Mbit/s (C++ library)",
                 rounds / 200,
                 rate / peer
+            );
+        }
+    }
+}
+
+/// Reconciliation by parity checks: how much it tells, how often the first message is not enough,
+/// and its speed, with the error rate known and beside Cascade's f of the same strings.
+fn ldpc() {
+    for (n, runs) in [(1 << 14, 30), (1 << 16, 10)] {
+        for qber in [0.01, 0.02, 0.03, 0.05, 0.08] {
+            let shuffles = std::sync::Arc::new(Shuffles::new(n));
+            let mut rng = seeded(5);
+            let (mut seconds, mut leaked, mut cascade, mut rounds, mut failed, mut wrong) = (0.0, 0, 0, 0, 0, 0);
+            for _ in 0..runs {
+                let (alice, bob) = noisy(n, qber, &mut rng);
+                let start = Clock::now();
+                let run = qkd::ldpc::reconcile(&alice, &bob, qber);
+                seconds += start.seconds();
+                leaked += run.leaked;
+                rounds += run.rounds;
+                failed += u32::from(run.rounds > 1);
+                wrong += u32::from(run.key.is_none_or(|key| key.words() != alice.words()));
+                cascade += qkd::cascade::reconcile(&alice, &bob, qber, Pace::Frugal, &shuffles).leaked;
+            }
+            let limit = f64::from(runs) * n as f64 * qkd::stats::binary_entropy(qber);
+            println!(
+                "ldpc     n {n:>6} Q {qber:.2}: {:>5.2} Mbit/s both ends, f {:.4} (Cascade {:.4}), {:.2} round trips, first decoding fails {:.2}, {wrong} of {runs} wrong",
+                f64::from(runs) * n as f64 / seconds / 1e6,
+                leaked as f64 / limit,
+                cascade as f64 / limit,
+                f64::from(rounds) / f64::from(runs),
+                f64::from(failed) / f64::from(runs)
             );
         }
     }
@@ -191,6 +229,9 @@ fn main() {
     let wants = |part: &str| args.is_empty() || args.iter().any(|arg| arg == part);
     if wants("cascade") {
         cascade();
+    }
+    if wants("ldpc") {
+        ldpc();
     }
     if wants("pipeline") {
         pipeline();

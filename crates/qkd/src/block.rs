@@ -6,7 +6,7 @@
 //! ```text
 //! Bob   detections   slots, settings, and the bits of all settings but the key's   tag 1
 //! Alice sifted       which settings agree, counts of the tests, intensities of
-//!                    weak pulses, the schedule of reconciliation                   tag 2
+//!                    weak pulses, the plan of reconciliation                       tag 2
 //! Bob   ask          parities wanted  ┐ repeated
 //! Alice parities     the parities     ┘
 //! Bob   settled      what was asked and corrected                                  tag 3
@@ -107,6 +107,10 @@ pub struct BlockStats {
     pub verify_bits: u32,
     /// Round trips of reconciliation.
     pub round_trips: u32,
+    /// Frames reconciled one by one.
+    pub frames: u32,
+    /// Decodings that failed, each of which cost another round trip.
+    pub frame_failures: u32,
     /// Disclosed parities over the Shannon limit n·h(Q), in thousandths.
     pub efficiency_milli: u32,
     /// Pad bits spent on tags.
@@ -183,6 +187,9 @@ pub enum AbortReason {
     /// The corrected strings differ.
     #[error("the corrected strings differ: start a new block")]
     Verification,
+    /// The errors were not found with all the parities there are.
+    #[error("reconciliation did not settle: start a new block, and watch the error rate")]
+    Unreconciled,
     /// The two ends compute different lengths or counts.
     #[error("the ends disagree on the figures of the block: compare their link parameters")]
     Disagreement,

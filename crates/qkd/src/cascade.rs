@@ -19,6 +19,7 @@ mod shuffle;
 pub(crate) use answer::Answerer;
 pub(crate) use ask::Asker;
 pub use shuffle::Shuffles;
+pub(crate) use shuffle::split_mix;
 
 use std::sync::Arc;
 

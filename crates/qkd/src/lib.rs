@@ -12,6 +12,7 @@ pub mod decoy;
 pub mod entangled;
 pub mod entropy;
 pub mod finite;
+pub mod ldpc;
 pub mod params;
 mod pipeline;
 pub mod pool;
@@ -32,6 +33,7 @@ mod ledger;
 mod light;
 mod memory;
 mod pairs;
+mod reconcile;
 mod simd;
 mod source;
 
@@ -48,6 +50,7 @@ pub use pairs::PairEnd;
 pub use params::{BlockParams, DetectorParams, FibreParams, LinkParams, PairParams, Preset, UnknownPreset};
 pub use pipeline::Pipeline;
 pub use pool::{Cursor, PadRange, Pool, PoolError, Side};
+pub use reconcile::Reconciliation;
 pub use source::{FrameError, Source};
 pub use types::mesh::Protocol;
 

@@ -4,6 +4,7 @@ use types::mesh::Protocol;
 
 use crate::cascade::Pace;
 use crate::decoy::Intensities;
+use crate::reconcile::Reconciliation;
 
 mod presets;
 
@@ -100,7 +101,9 @@ pub struct BlockParams {
     pub abort_on_upper: bool,
     /// Fewest test-basis bits that make an estimate.
     pub min_test_bits: u32,
-    /// Whether reconciliation spares leaked bits or round trips.
+    /// How errors are found.
+    pub reconciliation: Reconciliation,
+    /// Whether Cascade spares leaked bits or round trips.
     pub pace: Pace,
 }
 

@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use zeroize::Zeroizing;
 
 use crate::auth::{TAG_LEN, TagKeys, Transcript};
@@ -8,10 +6,10 @@ use crate::block::message::{Announcement, Kind, Message, read_announcement, star
 use crate::block::sifted::{has_levels, sift, write_counts, write_levels};
 use crate::block::verdict::epsilon;
 use crate::block::{AbortReason, BlockAbort, BlockOutcome, BlockStats, Step, judge, settle, verify_hash};
-use crate::cascade::{Answerer, Schedule, Shuffles};
 use crate::entropy::Entropy;
 use crate::pairs::PairEnd;
 use crate::params::BlockParams;
+use crate::reconcile::{Answerer, Plan};
 use crate::source::Source;
 use crate::toeplitz;
 use crate::wire::{Reader, WireError, put_var};
@@ -137,14 +135,13 @@ impl Alice {
         let mut out = start(Kind::Sifted, self.stats.block, self.next);
         write_counts(protocol, &self.stats, &mut out);
         if verdict.is_ok() {
-            let schedule = self.schedule();
-            schedule.write(&mut out);
+            let plan = self.plan();
+            plan.write(&mut out);
             sifting.matched.write_bytes(&mut out);
             if has_levels(&self.params) {
                 write_levels(&sifting.levels, &mut out);
             }
-            let shuffles = Arc::new(Shuffles::new(schedule.frame_bits()));
-            self.state = State::Answering(Answerer::new(schedule, shuffles, &self.key));
+            self.state = State::Answering(plan.answerer(&self.key));
         }
         self.next += 2;
         let sealed = self.seal(out).map_err(|reason| (reason, None))?;
@@ -154,10 +151,10 @@ impl Alice {
         }
     }
 
-    fn schedule(&self) -> Schedule {
+    fn plan(&self) -> Plan {
         // one error more than seen: an estimate of zero would make blocks without end
         let rate = (self.stats.errors + 1) as f64 / self.stats.sampled.max(1) as f64;
-        Schedule::new(self.key.len(), rate, self.params.pace)
+        Plan::new(&self.params, self.key.len(), rate, self.stats.sampled)
     }
 
     /// Takes one message of Bob's. Random bits are drawn for the seed of the amplification.
@@ -224,6 +221,7 @@ impl Alice {
             return Err(AbortReason::Disagreement);
         }
         self.stats.leaked_bits = leaked;
+        (self.stats.frames, self.stats.frame_failures) = answerer.frames(self.stats.round_trips);
         let length = settle(&self.params, &mut self.stats, self.transcript.epsilon())?;
         let mut point = [0; 16];
         entropy.fill(&mut point);

@@ -1,14 +1,12 @@
-use std::sync::Arc;
-
 use crate::auth::{TagKeys, Transcript};
 use crate::bits::{Bits, SecretBits};
 use crate::block::message::{Kind, MAX_PADS_NAME, Message, start, write_announcement};
 use crate::block::sifted::{has_levels, read_counts, read_levels};
 use crate::block::verdict::epsilon;
 use crate::block::{AbortReason, BlockAbort, BlockOutcome, BlockStats, Step, judge, settle, verify_hash};
-use crate::cascade::{Asker, Schedule, Shuffles};
 use crate::detector::Detections;
 use crate::params::{BlockParams, MAX_BLOCK_CLICKS};
+use crate::reconcile::{Asker, Plan};
 use crate::toeplitz;
 use crate::wire::{Reader, WireError, put_var};
 
@@ -98,9 +96,7 @@ impl Bob {
                 let count = reader.var(u64::from(u32::MAX))? as usize;
                 let parities = Bits::from_bytes(reader.take(count.div_ceil(8))?, count).ok_or(WireError::Number)?;
                 reader.end()?;
-                if count != asker.expected() || !asker.answered(&parities) {
-                    return Err(AbortReason::Disagreement);
-                }
+                asker.answered(&parities)?;
                 self.ask(asker).map(Step::Reply)
             }
             (Kind::Amplify, State::Verifying(key)) => self.amplify(message.body, &key),
@@ -115,7 +111,7 @@ impl Bob {
         let candidates = (0..clicks).filter(in_key).count();
         read_counts(self.params.protocol, detections, &mut reader, &mut self.stats)?;
         judge(&self.params, &mut self.stats)?;
-        let schedule = Schedule::read(&mut reader, candidates)?;
+        let plan = Plan::read(&self.params, &mut reader, candidates)?;
         let matched = Bits::from_bytes(reader.take(candidates.div_ceil(8))?, candidates).ok_or(WireError::Number)?;
         if has_levels(&self.params) {
             read_levels(&mut reader, &self.stats)?;
@@ -124,11 +120,10 @@ impl Bob {
         let mut key = Bits::with_capacity(candidates);
         let kept = (0..clicks).filter(in_key).enumerate().filter(|&(at, _)| matched.get(at));
         kept.for_each(|(_, i)| key.push(detections.bit.get(i)));
-        if key.len() as u64 != self.stats.key_bits || key.len() != schedule.bits() {
+        if key.len() as u64 != self.stats.key_bits || key.len() != plan.bits() {
             return Err(AbortReason::Disagreement);
         }
-        let shuffles = Arc::new(Shuffles::new(schedule.frame_bits()));
-        Ok(Asker::new(schedule, shuffles, &key))
+        Ok(plan.asker(&key))
     }
 
     /// The next questions, or the end of reconciliation.
@@ -140,9 +135,8 @@ impl Bob {
             self.transcript.add(false, &out);
             return Ok(out);
         }
-        self.stats.leaked_bits = asker.leaked();
-        self.stats.corrected = asker.corrected();
-        self.stats.round_trips = asker.rounds();
+        (self.stats.leaked_bits, self.stats.corrected, self.stats.round_trips) = asker.figures();
+        (self.stats.frames, self.stats.frame_failures) = asker.frames(self.stats.round_trips);
         let mut out = start(Kind::Settled, self.stats.block, self.next);
         put_var(&mut out, self.stats.leaked_bits);
         put_var(&mut out, self.stats.corrected);

@@ -59,6 +59,11 @@ impl Answerer {
         Ok(out)
     }
 
+    /// Frames the string is cut into.
+    pub(crate) fn frames(&self) -> u32 {
+        self.frames.len() as u32
+    }
+
     /// Parity bits disclosed so far.
     pub(crate) fn leaked(&self) -> u64 {
         self.leaked

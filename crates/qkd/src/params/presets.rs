@@ -5,6 +5,7 @@ use types::mesh::Protocol;
 use crate::cascade::Pace;
 use crate::decoy::Intensities;
 use crate::params::{BlockParams, DetectorParams, FibreParams, HALVED_IN, LinkParams, PairParams};
+use crate::reconcile::Reconciliation;
 
 /// A named set of fibre and detectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -130,6 +131,7 @@ impl LinkParams {
                 qber_abort_ppm: types::limits::QBER_ABORT_PPM,
                 abort_on_upper: false,
                 min_test_bits: 512,
+                reconciliation: Reconciliation::Cascade,
                 pace: Pace::Quick,
             },
         };
