@@ -108,7 +108,8 @@ pub fn code_of(refusal: &Refusal) -> ErrorCode {
         | Refusal::NoSuchKey
         | Refusal::NoSuchIncident
         | Refusal::NoSuchForward
-        | Refusal::NoSuchRequest => ErrorCode::NotFound,
+        | Refusal::NoSuchRequest
+        | Refusal::NoSuchSae => ErrorCode::NotFound,
         Refusal::WrongBoundary | Refusal::DigestMismatch | Refusal::NameTaken => ErrorCode::Conflict,
         Refusal::NotAnApprover | Refusal::BadGrant => ErrorCode::Denied,
         Refusal::OutOfBounds | Refusal::BadPolicy => ErrorCode::Malformed,

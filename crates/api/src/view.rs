@@ -9,6 +9,7 @@ use types::mesh::{
     Delivery, ForwardSpec, Function, KeyState, KeyType, LinkAlarm, LinkFigures, NodeState, Protocol, Severity,
     SignalKind, Subject,
 };
+use types::sae::{KmeSpec, SaeSpec};
 use types::{BoundaryId, ForwardId, Hash, IncidentId, KeyId, NodeId, OperatorId, RequestId, Timestamp};
 
 /// What [`kernel::event::Command::Read`] names.
@@ -28,12 +29,14 @@ pub enum Topic {
     Approvals,
     /// [`ForwardView`]s.
     Forwards,
+    /// [`SaeView`]s.
+    Saes,
 }
 
 impl Topic {
     /// Every topic.
     pub const ALL: &'static [Self] =
-        &[Self::Status, Self::Nodes, Self::Keys, Self::Links, Self::Incidents, Self::Approvals, Self::Forwards];
+        &[Self::Status, Self::Nodes, Self::Keys, Self::Links, Self::Incidents, Self::Approvals, Self::Forwards, Self::Saes];
 
     /// The word in a read command.
     pub const fn as_str(self) -> &'static str {
@@ -45,6 +48,7 @@ impl Topic {
             Self::Incidents => "incidents",
             Self::Approvals => "approvals",
             Self::Forwards => "forwards",
+            Self::Saes => "saes",
         }
     }
 
@@ -72,6 +76,8 @@ pub enum View {
     Approvals(Vec<ApprovalView>),
     /// All forwards.
     Forwards(Vec<ForwardView>),
+    /// All applications that may have keys.
+    Saes(Vec<SaeView>),
 }
 
 /// The boundary at a glance (`qecnet status`).
@@ -163,6 +169,27 @@ pub struct NodeView {
     pub since: Option<Timestamp>,
     /// Other nodes it shares an ACTIVE pair key with.
     pub keyed: Vec<NodeId>,
+    /// Where it gives keys to applications, where it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kme: Option<KmeSpec>,
+}
+
+/// An application that may have keys (SAE).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SaeView {
+    /// What was added.
+    #[serde(flatten)]
+    pub spec: SaeSpec,
+    /// When.
+    pub since: Timestamp,
+    /// Where it is served, while it is: its node has a KME and is not isolated.
+    pub url: Option<String>,
+    /// Keys it was given as a master.
+    pub keys_as_master: u64,
+    /// Keys it was given as a slave.
+    pub keys_as_slave: u64,
+    /// When it was last accounted to have been given any.
+    pub last: Option<Timestamp>,
 }
 
 /// A key. Never its bytes.

@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use types::{Hash, KeyId, NodeId};
 
 use crate::console::SignIn;
-use crate::mesh::{Mesh, forwards};
+use crate::mesh::{Mesh, forwards, saes};
 use crate::sequencer::{Order, share_name};
 
 /// What effects need.
@@ -59,6 +59,10 @@ impl Effects {
             Effect::Isolate { node, epoch } => self.isolate(node, epoch).await,
             Effect::Readmit { node, epoch } => self.readmit(node, epoch).await,
             Effect::Forwards(nodes) => self.forwards(nodes).await,
+            Effect::Saes(nodes) => self.saes(nodes).await,
+            Effect::HandoutsKept { node, number } => {
+                self.mesh.peers.send_bulk(&node, &HubMessage::HandoutsKept { number });
+            }
             Effect::Verify { incident: _, keys } => self.verify(keys).await,
             Effect::Rewrap { key, replaces: _ } => self.spawn(|this| async move { this.rewrap(key).await }),
             Effect::CutOperator(operator) => self.sign_in.cut(&operator),
@@ -152,6 +156,13 @@ impl Effects {
             self.mesh.handle.look(move |look| wanted.iter().map(|node| forwards(look.state, node)).collect::<Vec<_>>());
         for (node, list) in nodes.iter().zip(lists.await.unwrap_or_default()) {
             self.mesh.peers.send_bulk(node, &list);
+        }
+    }
+
+    async fn saes(&self, nodes: Vec<NodeId>) {
+        let Ok(list) = self.mesh.handle.look(|look| saes(look.state)).await else { return };
+        for node in nodes {
+            self.mesh.peers.send_bulk(&node, &list);
         }
     }
 

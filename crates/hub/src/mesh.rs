@@ -7,6 +7,7 @@
 mod inbound;
 mod links;
 mod peers;
+mod relay;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,7 @@ use crate::notice::Notices;
 use crate::sequencer::Handle;
 pub(crate) use links::Links;
 pub(crate) use peers::{Peers, Prekey};
+pub(crate) use relay::Relay;
 
 /// The mesh as the hub's tasks share it.
 pub(crate) struct Mesh {
@@ -34,6 +36,7 @@ pub(crate) struct Mesh {
     pub(crate) notices: Arc<Notices>,
     pub(crate) links: Links,
     pub(crate) history: Arc<History>,
+    pub(crate) relay: Relay,
     /// Held from a change of who is connected until it is reported, so that reports come in order.
     pub(crate) turn: tokio::sync::Mutex<()>,
 }
@@ -156,6 +159,11 @@ fn suspect(error: &HandshakeError) -> Option<Subject> {
         HandshakeError::Identity { node, .. } => Some(Subject::Node(node.clone())),
         _ => None,
     }
+}
+
+/// Every SAE that is served now.
+pub(crate) fn saes(state: &State) -> HubMessage {
+    HubMessage::Saes(state.served_saes().cloned().collect())
 }
 
 /// Everyone `node` may talk to, and every key it should hold.

@@ -233,6 +233,7 @@ impl Hub {
             notices: Arc::clone(&notices),
             links: Links::new(Engine::new(2).map_err(StartError::Thread)?, fibres(&config)),
             history: Arc::clone(&history),
+            relay: crate::mesh::Relay::default(),
             turn: tokio::sync::Mutex::default(),
         });
         mesh.links.start_all(&opened.store, &entropy).await?;

@@ -2,12 +2,13 @@
 
 use api::view::{
     ApprovalView, ForwardView, IncidentCounts, IncidentView, KeyCounts, KeyView, LinkBrief, LinkView, LogView,
-    NodeBrief, NodeView, ReviewView, StatusView, Topic, View, fraction,
+    NodeBrief, NodeView, ReviewView, SaeView, StatusView, Topic, View, fraction,
 };
 use kernel::State;
 use kernel::state::incident::{Incident, IncidentState, ResponseState};
 use kernel::state::keys::{Key, Slot};
 use kernel::state::mesh::Link;
+use kernel::state::saes::Sae;
 use types::mesh::KeyState;
 use types::{IncidentId, KeyId, LinkId, NodeId};
 
@@ -27,6 +28,7 @@ pub(crate) fn view(topic: Topic, look: &Look<'_>, history: &History) -> Option<V
         Topic::Forwards => View::Forwards(
             state.forwards().iter().map(|(id, spec)| ForwardView { id: *id, spec: spec.clone() }).collect(),
         ),
+        Topic::Saes => View::Saes(state.saes().values().map(|one| sae(state, one)).collect()),
     })
 }
 
@@ -94,7 +96,20 @@ fn node(state: &State, id: &NodeId) -> Option<NodeView> {
         identity: node.spec.identity,
         since: Some(node.since),
         keyed: state.nodes().keys().filter(is_keyed).cloned().collect(),
+        kme: state.kme(id).map(|kme| kme.spec.clone()),
     })
+}
+
+fn sae(state: &State, sae: &Sae) -> SaeView {
+    let node = &sae.spec.node;
+    SaeView {
+        spec: sae.spec.clone(),
+        since: sae.since,
+        url: state.kme(node).filter(|_| !state.is_isolated(node)).map(|kme| kme.spec.url.clone()),
+        keys_as_master: sae.as_master,
+        keys_as_slave: sae.as_slave,
+        last: sae.last,
+    }
 }
 
 fn key(id: KeyId, key: &Key) -> KeyView {

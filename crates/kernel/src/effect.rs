@@ -47,6 +47,15 @@ pub enum Effect {
     },
     /// Send these nodes the list of forwards they take part in.
     Forwards(Vec<NodeId>),
+    /// Tell these nodes which SAEs there are.
+    Saes(Vec<NodeId>),
+    /// Tell a node that its account of keys given to SAEs is kept.
+    HandoutsKept {
+        /// The node.
+        node: NodeId,
+        /// Number of the account.
+        number: u64,
+    },
     /// Ask nodes to prove again what they hold; they answer `Receipts`.
     Verify {
         /// For which incident.

@@ -4,8 +4,10 @@
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use types::mesh::{Delivery, ForwardSpec, Function, KeyType, LinkReport, SignalKind, Subject};
+use types::sae::{Handout, KmeSpec, SaeSpec};
 use types::{
-    BoundaryId, ForwardId, GrantId, Hash, IncidentId, KeyId, LinkId, Millis, NodeId, OperatorId, RequestId, Timestamp,
+    BoundaryId, ForwardId, GrantId, Hash, IncidentId, KeyId, LinkId, Millis, NodeId, OperatorId, RequestId, SaeId,
+    Timestamp,
 };
 
 /// The first event of a boundary: who may act, under which policy, with which timing.
@@ -219,6 +221,20 @@ pub enum Command {
     /// Export the log for an auditor.
     #[n(12)]
     ExportAudit,
+    /// Let an application have keys at a node.
+    #[n(13)]
+    AddSae {
+        /// The application.
+        #[n(0)]
+        spec: SaeSpec,
+    },
+    /// Let it have none any more.
+    #[n(14)]
+    RemoveSae {
+        /// The application.
+        #[n(0)]
+        id: SaeId,
+    },
 }
 
 /// What an operator signs: one command, once, soon.
@@ -432,5 +448,28 @@ pub enum Event {
         /// How sure, in parts per million.
         #[n(3)]
         confidence_ppm: u32,
+    },
+    /// A node gives keys to applications here.
+    #[n(16)]
+    KmeUp {
+        /// The node.
+        #[n(0)]
+        node: NodeId,
+        /// Where.
+        #[n(1)]
+        kme: KmeSpec,
+    },
+    /// A node accounts for keys that it gave to applications.
+    #[n(17)]
+    HandedOut {
+        /// The node.
+        #[n(0)]
+        node: NodeId,
+        /// Rises with every account of the node.
+        #[n(1)]
+        number: u64,
+        /// What it gave.
+        #[n(2)]
+        handouts: Vec<Handout>,
     },
 }

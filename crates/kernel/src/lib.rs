@@ -21,6 +21,7 @@ pub mod record;
 mod recovery;
 mod respond;
 mod rotation;
+mod saes;
 pub mod sentinel;
 pub mod state;
 mod step;

@@ -10,7 +10,7 @@ use crate::event::NodeSpec;
 use crate::record::{Record, Refusal};
 use crate::state::State;
 use crate::state::keys::Slot;
-use crate::{recovery, rotation};
+use crate::{recovery, rotation, saes};
 
 /// Longest address of a forward, in bytes.
 const ADDRESS_LEN: usize = 255;
@@ -28,6 +28,7 @@ pub(crate) fn up(draft: &mut Draft<'_>, id: &NodeId, session: Hash) {
     if draft.state.forwards_of(id).next().is_some() {
         draft.effect(Effect::Forwards(vec![id.clone()]));
     }
+    draft.effect(Effect::Saes(vec![id.clone()]));
     recovery::ask_again(draft, id);
     draft.continue_at_once();
 }
@@ -111,6 +112,7 @@ pub(crate) fn restore(draft: &mut Draft<'_>, id: &NodeId) {
     let epoch = draft.state.epoch() + 1;
     draft.record(Record::NodeMoved { node: id.clone(), to: NodeState::Offline, epoch });
     draft.effect(Effect::Readmit { node: id.clone(), epoch });
+    saes::tell(draft);
     draft.continue_at_once();
 }
 

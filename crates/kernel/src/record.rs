@@ -4,7 +4,8 @@
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use types::mesh::{Delivery, ForwardSpec, KeyState, KeyType, LinkReport, NodeState, Severity, SignalKind, Subject};
-use types::{ForwardId, GrantId, Hash, IncidentId, KeyId, LinkId, NodeId, OperatorId, RequestId, Timestamp};
+use types::sae::{Handout, KmeSpec, SaeSpec};
+use types::{ForwardId, GrantId, Hash, IncidentId, KeyId, LinkId, NodeId, OperatorId, RequestId, SaeId, Timestamp};
 
 use crate::event::{Genesis, KeyUsage, NodeSpec};
 
@@ -72,6 +73,10 @@ pub enum Refusal {
     #[n(14)]
     #[error("the policies do not validate: check them before the boundary is created")]
     BadPolicy,
+    /// No such SAE.
+    #[n(15)]
+    #[error("no such application")]
+    NoSuchSae,
 }
 
 /// Who asked for something: a person, the response engine, or a node.
@@ -626,5 +631,42 @@ pub enum Record {
         /// Whose.
         #[n(0)]
         operator: OperatorId,
+    },
+    /// An application may have keys at a node.
+    #[n(40)]
+    SaeAdded {
+        /// The application.
+        #[n(0)]
+        spec: SaeSpec,
+    },
+    /// An application may have no keys any more.
+    #[n(41)]
+    SaeRemoved {
+        /// The application.
+        #[n(0)]
+        id: SaeId,
+    },
+    /// Where applications find the KME of a node.
+    #[n(42)]
+    KmeKnown {
+        /// The node.
+        #[n(0)]
+        node: NodeId,
+        /// Its KME.
+        #[n(1)]
+        kme: KmeSpec,
+    },
+    /// Keys were given to applications (KM-08).
+    #[n(43)]
+    HandedOut {
+        /// By which node.
+        #[n(0)]
+        node: NodeId,
+        /// Number of the account.
+        #[n(1)]
+        number: u64,
+        /// What was given.
+        #[n(2)]
+        handouts: Vec<Handout>,
     },
 }

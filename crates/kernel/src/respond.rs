@@ -9,7 +9,7 @@ use crate::draft::Draft;
 use crate::effect::Effect;
 use crate::policy::{Action, Actor, Facts, Permit, Request, Resource};
 use crate::record::{Cause, Record, RecoveryStep, Response};
-use crate::rotation;
+use crate::{rotation, saes};
 use crate::sentinel::{node_ref, permitted};
 use crate::state::incident::{Incident, IncidentState, ResponseState};
 use crate::state::keys::Slot;
@@ -146,6 +146,7 @@ fn isolate(draft: &mut Draft<'_>, id: IncidentId, node: &NodeId) {
         draft.cut_off(node);
         draft.record(Record::NodeMoved { node: node.clone(), to: NodeState::Isolated, epoch });
         draft.effect(Effect::Isolate { node: node.clone(), epoch });
+        saes::tell(draft);
     }
     recovery_step(draft, id, RecoveryStep::Isolate, format!("node {node} removed from the mesh"));
     let mut keys: Vec<(bool, KeyId, Slot)> = Vec::new();

@@ -12,6 +12,7 @@ pub mod incident;
 pub mod keys;
 pub mod mesh;
 mod read;
+pub mod saes;
 pub(crate) mod table;
 
 use std::collections::BTreeMap;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use minicbor::{Decode, Encode};
 use types::cbor::{self, DecodeError};
 use types::mesh::{ForwardSpec, KeyType, Subject};
-use types::{ForwardId, Hash, IncidentId, KeyId, Label, LinkId, NodeId, OperatorId, RequestId, Timestamp};
+use types::{ForwardId, Hash, IncidentId, KeyId, Label, LinkId, NodeId, OperatorId, RequestId, SaeId, Timestamp};
 
 use crate::access::Access;
 use crate::policy::PolicySet;
@@ -31,6 +32,7 @@ use due::DueIndex;
 use incident::{Incident, Noted};
 use keys::{Key, Slot, Succession};
 use mesh::{Boundary, Link, Node, Operator};
+use saes::{Kme, Sae};
 
 /// The state of a boundary. The default is the state before its first entry.
 #[derive(Debug, Clone, Default, PartialEq, Encode, Decode)]
@@ -77,6 +79,15 @@ pub struct State {
     next: Numbers,
     #[n(15)]
     access: Access,
+    #[n(16)]
+    #[cbor(with = "table")]
+    saes: BTreeMap<SaeId, Sae>,
+    #[n(17)]
+    #[cbor(with = "table")]
+    kmes: BTreeMap<NodeId, Kme>,
+    #[n(18)]
+    #[cbor(with = "table")]
+    accounted: BTreeMap<NodeId, u64>,
     #[cbor(skip)]
     policies: Option<Arc<PolicySet>>,
     #[cbor(skip)]

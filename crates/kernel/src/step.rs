@@ -7,7 +7,7 @@ use crate::effect::Effect;
 use crate::event::Event;
 use crate::record::{Record, Refusal};
 use crate::state::State;
-use crate::{access, boundary, channel, distribution, mesh, sentinel, tick};
+use crate::{access, boundary, channel, distribution, mesh, saes, sentinel, tick};
 
 /// What an event leads to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -55,6 +55,8 @@ fn dispatch(draft: &mut Draft<'_>, event: &Event) {
         Event::IsolationConfirmed { by, node, epoch } => mesh::isolation_seen(draft, by, node, *epoch),
         Event::Links(reports) => channel::measured(draft, reports),
         Event::Usage { node, keys } => distribution::used(draft, node, keys),
+        Event::KmeUp { node, kme } => saes::kme_is_up(draft, node, kme),
+        Event::HandedOut { node, number, handouts } => saes::handed_out(draft, node, *number, handouts),
         Event::Signal { source, subject, kind, confidence_ppm } => {
             sentinel::from_node(draft, source, subject, *kind, *confidence_ppm);
         }

@@ -22,6 +22,8 @@ mod grants;
 mod histories;
 #[path = "access/replays.rs"]
 mod replays;
+#[path = "access/saes.rs"]
+mod saes;
 
 /// A boundary with five people: `op1`, `op2` and `op5` on duty, `op3` an operator, `op4` an auditor.
 struct World {

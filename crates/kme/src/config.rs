@@ -9,7 +9,7 @@ use types::{Hash, Millis};
 
 use crate::id::{KEY_LEN, KmeId, SHEET_UNITS, SaeId, UNIT};
 
-/// Configuration of one KME: table `[kme]` of a node's configuration.
+/// Configuration of one KME.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KmeConfig {
@@ -30,7 +30,7 @@ pub struct KmeConfig {
 }
 
 /// Limits of requests and pools. Sizes of keys are bits.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Size of a key where none is asked for.
@@ -82,7 +82,7 @@ impl Default for Limits {
 }
 
 /// Deadlines and intervals.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Timing {
     /// Longest wait for another KME to confirm. After it, what was reserved returns.
@@ -149,7 +149,7 @@ pub struct RemoteSae {
     pub kme: KmeId,
 }
 
-/// Configuration of the listener: table `[kme.server]`.
+/// Configuration of the listener.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServerConfig {
@@ -167,7 +167,7 @@ pub struct ServerConfig {
 }
 
 /// What a connection may take.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Guard {
     /// Most connections at a time.

@@ -2,81 +2,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use crypto::{AuthKey, kdf};
-use minicbor::{Decode, Decoder, Encode};
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 use types::{Hash, Label};
-
-/// Longest name of a SAE or KME, in bytes.
-pub const ID_LEN: usize = 64;
-
-/// A text cannot name a SAE or a KME.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` cannot name a SAE or KME: use 1 to {ID_LEN} of a-z, A-Z, 0-9 and - _ . ~ : @")]
-pub struct ParseIdError(String);
-
-fn allowed(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-_.~:@".contains(&byte)
-}
-
-macro_rules! ids {
-    ($($(#[$doc:meta])* $name:ident;)*) => {$(
-        $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Serialize)]
-        #[cbor(transparent)]
-        #[serde(transparent)]
-        pub struct $name(String);
-
-        impl $name {
-            /// The name as text.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = ParseIdError;
-
-            fn from_str(text: &str) -> Result<Self, Self::Err> {
-                if text.is_empty() || text.len() > ID_LEN || !text.bytes().all(allowed) {
-                    return Err(ParseIdError(text.chars().take(ID_LEN).collect()));
-                }
-                Ok(Self(text.to_owned()))
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(&self.0)
-            }
-        }
-
-        impl std::borrow::Borrow<str> for $name {
-            fn borrow(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl<'b, C> Decode<'b, C> for $name {
-            fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
-                d.str()?.parse().map_err(minicbor::decode::Error::custom)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-                text.parse().map_err(serde::de::Error::custom)
-            }
-        }
-    )*};
-}
-
-ids! {
-    /// A secure application entity: whoever uses keys.
-    SaeId;
-    /// A key management entity.
-    KmeId;
-}
+pub use types::sae::{ID_LEN, ParseIdError};
+pub use types::{KmeId, SaeId};
 
 /// Bytes of one unit of a sheet: the grain in which keys are cut.
 pub const UNIT: usize = 8;

@@ -8,7 +8,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use minicbor::{Decode, Encode};
-use serde::{Deserialize, Serialize};
+pub use types::mesh::KeyPath;
 
 use crate::id::{KeyUuid, KmeId, SaeId, SheetTag};
 use crate::secret::{KeyBytes, RawBits};
@@ -17,23 +17,6 @@ pub mod local;
 
 /// A boxed future, so that the traits below can be objects.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// What protected bits on their way to the other KME. Ordered: the later, the stronger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize, Deserialize)]
-pub enum KeyPath {
-    /// Hybrid KEM alone, on one hop at least.
-    #[n(0)]
-    #[serde(rename = "kem")]
-    Kem,
-    /// Both SAEs are served here: the bits left this KME for no other.
-    #[n(1)]
-    #[serde(rename = "local")]
-    Local,
-    /// Bits of a quantum channel and the hybrid KEM, on every hop.
-    #[n(2)]
-    #[serde(rename = "qkd+kem")]
-    QkdKem,
-}
 
 /// Bits drawn for one sheet.
 #[derive(Debug)]
@@ -72,6 +55,13 @@ pub trait Supply: Send + Sync + 'static {
     /// The caller seals the bits durably before anything else happens, and offers them until the other
     /// KME takes them: they need not be put back.
     fn draw<'a>(&'a self, kme: &'a KmeId, bytes: usize) -> BoxFuture<'a, Result<Drawn, SupplyError>>;
+
+    /// Bytes that a draw could give now under the strongest path there is; `None` where it does not matter how
+    /// many are drawn.
+    fn ready(&self, kme: &KmeId) -> Option<usize> {
+        let _ = kme;
+        None
+    }
 
     /// The bits that `kme` drew under `reference`. Asked again for the same reference, gives the same
     /// bits until [`Supply::settled`].
@@ -166,6 +156,30 @@ pub enum PeerMessage {
     Finished(#[n(0)] SheetTag),
 }
 
+impl PeerMessage {
+    /// What the message says protects the bits in it; `None` where it holds none.
+    pub fn path(&self) -> Option<KeyPath> {
+        match self {
+            Self::Offer(offer) => Some(offer.path),
+            Self::Share { path, .. } => Some(*path),
+            Self::Void(_) | Self::Finished(_) => None,
+        }
+    }
+
+    /// Says that its bits go under the hybrid KEM alone.
+    pub(crate) fn weaken(&mut self) {
+        match self {
+            Self::Offer(Offer { path, .. }) | Self::Share { path, .. } => *path = KeyPath::Kem,
+            Self::Void(_) | Self::Finished(_) => {}
+        }
+    }
+
+    /// Whether it may travel only under bits of a quantum channel, on every hop.
+    pub fn needs_pad(&self) -> bool {
+        self.path().is_some_and(|path| path != KeyPath::Kem)
+    }
+}
+
 /// The answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub enum PeerAnswer {
@@ -198,11 +212,15 @@ pub enum PeerError {
     /// It was sent, and the answer did not come: the receiver may have acted.
     #[error("KME `{0}` did not answer")]
     NoAnswer(KmeId),
+    /// Nothing was sent: there are not enough bits of a quantum channel on every hop for a message that says
+    /// its bits had them.
+    #[error("there are not enough quantum bits on the way to KME `{0}`")]
+    NoPad(KmeId),
 }
 
 /// The way to other KMEs.
 pub trait Peer: Send + Sync + 'static {
-    /// Carries `message` to `kme` and brings its answer, which the receiving node gets from
+    /// Carries `message` to `kme`, under bits of a quantum channel where [`PeerMessage::needs_pad`], and brings its answer, which the receiving node gets from
     /// [`Kme::receive`](crate::Kme::receive). The caller bounds the time.
     fn send<'a>(&'a self, kme: &'a KmeId, message: &'a PeerMessage) -> BoxFuture<'a, Result<PeerAnswer, PeerError>>;
 }

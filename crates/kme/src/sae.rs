@@ -14,11 +14,12 @@ use rcgen::{
 };
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
-use types::{Millis, Timestamp};
+use types::{Hash, Millis, Timestamp};
 use zeroize::Zeroizing;
 
 use crate::directory::SAE_URI;
 use crate::id::{KmeId, SaeId};
+use crate::server::fingerprint;
 
 const KEY_KIND: FileKind = FileKind::new("sae authority key");
 const KEY_FILE: &str = "authority.key";
@@ -144,6 +145,15 @@ impl SaeAuthority {
         self.issue("kme", (alternatives, ExtendedKeyUsagePurpose::ServerAuth), entropy, (now, life), true)
     }
 
+    /// The certificate of the authority as PEM.
+    ///
+    /// # Errors
+    /// [`CredentialError::File`].
+    pub fn certificate_text(&self) -> Result<String, CredentialError> {
+        let path = self.certificate();
+        std::fs::read_to_string(&path).map_err(|error| file_error(&path, &error))
+    }
+
     fn issue(
         &self,
         name: &str,
@@ -152,9 +162,8 @@ impl SaeAuthority {
         (now, life): (Timestamp, Millis),
         replace: bool,
     ) -> Result<Credential, CredentialError> {
-        // A name may hold a character that means something to a file system.
-        let stem: String = name.chars().map(|c| if c == ':' || c == '~' { '_' } else { c }).collect();
-        let file = |suffix: &str| self.directory.join(format!("{}{suffix}", stem.trim_start_matches('.')));
+        let stem = file_stem(name);
+        let file = |suffix: &str| self.directory.join(format!("{stem}{suffix}"));
         let credential = Credential { certificate: file(".crt"), key: file(".key"), authority: self.certificate() };
         if !replace
             && (credential.key.exists()
@@ -163,20 +172,95 @@ impl SaeAuthority {
             return Err(CredentialError::Exists(credential.key));
         }
         let pair = key_pair(&fresh_scalar(entropy)?)?;
-        let mut params = CertificateParams::default();
-        params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, name);
+        let mut params = leaf_params(name, usage, entropy)?;
         params.subject_alt_names = alternatives;
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![usage];
         params.use_authority_key_identifier_extension = true;
-        params.serial_number = Some(serial(entropy)?);
         (params.not_before, params.not_after) = dates(now, life);
         let certificate = params.signed_by(&pair, &self.issuer)?;
         write(&credential.key, Zeroizing::new(pair.serialize_pem()).as_bytes(), 0o600, replace)?;
         write(&credential.certificate, certificate.pem().as_bytes(), 0o644, true)?;
         Ok(credential)
     }
+}
+
+/// Makes credentials of the SAE `id` that no authority signs: its KME knows the certificate by its fingerprint.
+/// Writes `NAME.crt` and `NAME.key` (mode 0600) into `directory`, and `authority`, the PEM by which the SAE knows
+/// its KME, as `NAME.kme.crt`. Where there are credentials of that name, they are kept and used.
+///
+/// Returns the fingerprint too: SHA-256 of the certificate, DER.
+///
+/// # Errors
+/// [`CredentialError`].
+pub fn create(
+    directory: &Path,
+    id: &SaeId,
+    authority: &str,
+    entropy: &Entropy,
+    (now, life): (Timestamp, Millis),
+) -> Result<(Credential, Hash), CredentialError> {
+    let credential = prepare(directory, id, authority)?;
+    // The certificate last: where it is, all is.
+    if credential.certificate.exists() {
+        let fingerprint = fingerprint_of(&credential.certificate)?;
+        return Ok((credential, fingerprint));
+    }
+    let pair = key_pair(&fresh_scalar(entropy)?)?;
+    let mut params = leaf_params(id.as_str(), ExtendedKeyUsagePurpose::ClientAuth, entropy)?;
+    params.subject_alt_names = vec![SanType::URI(format!("{SAE_URI}{id}").try_into()?)];
+    (params.not_before, params.not_after) = dates(now, life);
+    let certificate = params.self_signed(&pair)?;
+    write(&credential.key, Zeroizing::new(pair.serialize_pem()).as_bytes(), 0o600, true)?;
+    write(&credential.certificate, certificate.pem().as_bytes(), 0o644, true)?;
+    Ok((credential, fingerprint(certificate.der())))
+}
+
+/// As [`create`], for a SAE that has a `certificate` (PEM): nothing but its KME's is written.
+///
+/// # Errors
+/// [`CredentialError`].
+pub fn keep(
+    directory: &Path,
+    id: &SaeId,
+    authority: &str,
+    certificate: &Path,
+) -> Result<(Credential, Hash), CredentialError> {
+    let credential = Credential { certificate: certificate.to_owned(), ..prepare(directory, id, authority)? };
+    let fingerprint = fingerprint_of(certificate)?;
+    Ok((credential, fingerprint))
+}
+
+fn prepare(directory: &Path, id: &SaeId, authority: &str) -> Result<Credential, CredentialError> {
+    std::fs::create_dir_all(directory).map_err(|error| file_error(directory, &error))?;
+    let stem = file_stem(id.as_str());
+    let file = |suffix: &str| directory.join(format!("{stem}{suffix}"));
+    let credential = Credential { certificate: file(".crt"), key: file(".key"), authority: file(".kme.crt") };
+    write(&credential.authority, authority.as_bytes(), 0o644, true)?;
+    Ok(credential)
+}
+
+fn fingerprint_of(path: &Path) -> Result<Hash, CredentialError> {
+    let certificate = CertificateDer::from_pem_file(path).map_err(|error| file_error(path, &error))?;
+    Ok(fingerprint(&certificate))
+}
+
+/// A name may hold a character that means something to a file system.
+fn file_stem(name: &str) -> String {
+    let stem: String = name.chars().map(|c| if c == ':' || c == '~' { '_' } else { c }).collect();
+    stem.trim_start_matches('.').to_owned()
+}
+
+fn leaf_params(
+    name: &str,
+    usage: ExtendedKeyUsagePurpose,
+    entropy: &Entropy,
+) -> Result<CertificateParams, CredentialError> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![usage];
+    params.serial_number = Some(serial(entropy)?);
+    Ok(params)
 }
 
 /// What the authority's certificate and what it signs must agree on.

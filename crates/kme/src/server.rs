@@ -33,7 +33,7 @@ mod tls;
 use patience::Patient;
 use slots::Slots;
 pub use tls::{ServerTls, TlsError};
-pub(crate) use tls::{certificates, file_error, sae_provider};
+pub(crate) use tls::{certificates, file_error, fingerprint, sae_provider};
 
 /// Most bytes of a request's head.
 const HEAD_LEN: usize = 16 * 1024;

@@ -201,6 +201,11 @@ impl Link {
         Ok(Pad { range: Shelf::to_wire(&range).ok_or(PadError::Range)?, bits })
     }
 
+    /// Bits that this end may still draw.
+    pub fn drawable(&self) -> u64 {
+        self.core.with_shelf(|shelf| 8 * shelf.own_bytes() as u64).unwrap_or(0)
+    }
+
     /// The bits of a range that the peer drew: once, and durably spent before they are returned.
     ///
     /// # Errors

@@ -10,6 +10,7 @@
 //! 2. Bits of a discarded block never reach the pool, and a link over the line gives none.
 //! 3. A severed link holds no bits and gives none.
 
+pub mod carry;
 pub mod config;
 pub mod delivery;
 pub mod fibre;

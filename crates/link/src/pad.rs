@@ -12,9 +12,9 @@ use zeroize::Zeroizing;
 
 /// Bits of the address space of one block: `qkd::pool::MAX_BLOCK_BYTES` bytes.
 const BLOCK_SHIFT: u32 = 27;
-/// Percent of every block that end A draws from: A prepares deliveries and mixes, B draws only for
-/// the tags of post-processing.
-const SHARE_A: u8 = 88;
+/// Percent of every block that end A draws from. Both ends send keys: A prepares deliveries and mixes, and
+/// either may send keys of applications or relay them.
+const SHARE_A: u8 = 60;
 /// Bytes of pool above which new blocks are only watched, not kept.
 const FULL: usize = 512 * 1024;
 /// Most bits of one range.

@@ -18,6 +18,7 @@ use types::mesh::{SignalKind, Subject};
 use types::{Hash, KeyId, NodeId};
 
 use crate::config::{AcceptSection, ForwardSection};
+use crate::counter::Counter;
 use crate::forward::{Failed, Forwards};
 use crate::keyring::KeyRing;
 use crate::network::{Change, Membership, Network};
@@ -87,6 +88,7 @@ pub(crate) struct Parts {
     pub(crate) own_forwards: Vec<ForwardSection>,
     pub(crate) own_accepts: Vec<AcceptSection>,
     pub(crate) report: Duration,
+    pub(crate) counter: Option<Arc<Counter>>,
     pub(crate) inputs: mpsc::Sender<Input>,
 }
 
@@ -253,6 +255,8 @@ impl Agent {
                 self.tell_receipts(receipts);
                 self.tell_failed(missing, "the key is not held here");
             }
+            // Taken at the session.
+            HubMessage::Saes(_) | HubMessage::HandoutsKept { .. } | HubMessage::Kme(_) => {}
         }
         Ok(())
     }

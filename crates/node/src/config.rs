@@ -8,6 +8,8 @@ use link::LinkSection;
 use serde::{Deserialize, Serialize};
 use types::{BoundaryId, Millis, NodeId};
 
+use crate::counter::{self, KmeSection};
+
 /// Everything a node reads when it starts. Paths are relative to the file's folder. Whom the node
 /// trusts, and where they listen, is in the trust file (SM-03).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,6 +38,9 @@ pub struct NodeConfig {
     /// What peers may reach from here, beside the hub's forwards.
     #[serde(default, rename = "accept")]
     pub accepts: Vec<AcceptSection>,
+    /// How applications are given keys here; not at all where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kme: Option<KmeSection>,
 }
 
 /// Names of the node's files.
@@ -202,7 +207,7 @@ impl NodeConfig {
                 return Err(format!("`{}` is listened on twice: give each its own address", forward.listen));
             }
         }
-        Ok(())
+        self.kme.as_ref().map_or(Ok(()), KmeSection::check)
     }
 
     fn rebase(&mut self, folder: &Path) {
@@ -210,6 +215,9 @@ impl NodeConfig {
         let own = [&mut files.identity, &mut files.tls, &mut files.trust, &mut files.store, &mut files.master_key];
         for path in own {
             *path = folder.join(&*path);
+        }
+        if let Some(section) = &mut self.kme {
+            counter::rebase(section, folder);
         }
     }
 }

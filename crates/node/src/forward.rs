@@ -124,7 +124,7 @@ async fn listen(network: Arc<Network>, id: Option<ForwardId>, forward: ForwardSe
 }
 
 /// An address that was just given up, by this node before a restart, may take a moment to be free.
-async fn bind(address: &str) -> std::io::Result<TcpListener> {
+pub(crate) async fn bind(address: &str) -> std::io::Result<TcpListener> {
     const TRIES: u32 = 20;
     let mut tried = 0;
     loop {

@@ -7,8 +7,10 @@ use session::mesh::HubMessage;
 use session::{Channel, EnvelopeError, RecvError, SessionReceiver};
 use tokio::sync::mpsc;
 use types::{NodeId, cbor};
+use zeroize::Zeroizing;
 
 use crate::agent::Input;
+use crate::counter::Counter;
 use crate::network::Network;
 use crate::peer::{Outbox, refused};
 
@@ -21,7 +23,7 @@ pub(crate) struct Inputs {
 }
 
 /// Keeps both sessions with the hub up.
-pub(crate) async fn keep(network: Arc<Network>, longest: Duration, inputs: Inputs) {
+pub(crate) async fn keep(network: Arc<Network>, longest: Duration, counter: Option<Arc<Counter>>, inputs: Inputs) {
     let hub = NodeId::hub();
     let mut wait = FIRST_WAIT;
     loop {
@@ -37,9 +39,15 @@ pub(crate) async fn keep(network: Arc<Network>, longest: Duration, inputs: Input
                 if inputs.urgent.send(up).await.is_err() {
                     return;
                 }
+                if let Some(counter) = &counter {
+                    counter.hub_up(&bulk_out);
+                }
                 tokio::select! {
-                    () = read(urgent, &inputs.urgent) => {}
-                    () = read(bulk, &inputs.bulk) => {}
+                    () = read(urgent, counter.as_ref(), &inputs.urgent) => {}
+                    () = read(bulk, counter.as_ref(), &inputs.bulk) => {}
+                }
+                if let Some(counter) = &counter {
+                    counter.hub_down();
                 }
                 urgent_out.end();
                 bulk_out.end();
@@ -57,10 +65,10 @@ pub(crate) async fn keep(network: Arc<Network>, longest: Duration, inputs: Input
     }
 }
 
-async fn read(mut receiver: SessionReceiver, inputs: &mpsc::Sender<Input>) {
+async fn read(mut receiver: SessionReceiver, counter: Option<&Arc<Counter>>, inputs: &mpsc::Sender<Input>) {
     loop {
         let bytes = match receiver.recv().await {
-            Ok(bytes) => bytes,
+            Ok(bytes) => Zeroizing::new(bytes),
             Err(RecvError::Envelope(error)) => {
                 let _ = inputs.send(refused(&NodeId::hub(), error)).await;
                 if matches!(error, EnvelopeError::TooLarge { .. } | EnvelopeError::Exhausted) {
@@ -71,6 +79,21 @@ async fn read(mut receiver: SessionReceiver, inputs: &mpsc::Sender<Input>) {
             Err(_) => return,
         };
         match cbor::from_slice::<HubMessage>(&bytes) {
+            Ok(HubMessage::Saes(list)) => {
+                if let Some(counter) = counter {
+                    counter.serve_only(list).await;
+                }
+            }
+            Ok(HubMessage::HandoutsKept { number }) => {
+                if let Some(counter) = counter {
+                    counter.kept(number).await;
+                }
+            }
+            Ok(HubMessage::Kme(frame)) => {
+                if let Some(counter) = counter {
+                    counter.frame(&NodeId::hub(), frame);
+                }
+            }
             Ok(message) => {
                 if inputs.send(Input::Hub(message)).await.is_err() {
                     return;

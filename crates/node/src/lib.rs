@@ -16,6 +16,7 @@ pub mod files;
 pub mod keyring;
 
 mod agent;
+mod counter;
 mod forward;
 mod hub;
 mod network;
@@ -27,6 +28,7 @@ mod stream;
 mod vault;
 
 pub use config::{AcceptSection, ConfigError, ForwardSection, NodeConfig, Timing};
+pub use counter::{CounterError, KmeSection, SaeSection};
 pub use files::{Created, FilesError};
 pub use keyring::{KeyRing, KeyRow};
 pub use run::{Node, NodeError, run};

@@ -14,8 +14,10 @@ use store::StoreHandle;
 use tokio::sync::mpsc;
 use types::mesh::{SignalKind, Subject};
 use types::{Label, NodeId, cbor};
+use zeroize::Zeroizing;
 
 use crate::agent::Input;
+use crate::counter::Carrier;
 use crate::network::{Network, admits};
 
 /// Messages that wait in either direction of a session.
@@ -27,14 +29,14 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// What waits to be sent over one session. A peer whose queue runs over loses the session.
 #[derive(Clone)]
 pub(crate) struct Outbox {
-    queue: mpsc::Sender<Vec<u8>>,
+    queue: mpsc::Sender<Zeroizing<Vec<u8>>>,
     info: Arc<SessionInfo>,
 }
 
 impl Outbox {
     pub(crate) fn start(sender: SessionSender) -> Self {
         let info = Arc::clone(sender.info());
-        let (queue, mut waiting) = mpsc::channel::<Vec<u8>>(QUEUE);
+        let (queue, mut waiting) = mpsc::channel::<Zeroizing<Vec<u8>>>(QUEUE);
         tokio::spawn(async move {
             while let Some(message) = waiting.recv().await {
                 match tokio::time::timeout(PATIENCE, sender.send(&message)).await {
@@ -53,7 +55,7 @@ impl Outbox {
 
     /// Queues one message.
     pub(crate) fn push<T: minicbor::Encode<()>>(&self, message: &T) {
-        if self.queue.try_send(cbor::to_vec(message)).is_err() {
+        if self.queue.try_send(Zeroizing::new(cbor::to_vec(message))).is_err() {
             self.info.terminate();
         }
     }
@@ -122,6 +124,7 @@ pub(crate) async fn keep(
     links: Arc<Links>,
     peer: NodeId,
     longest: Duration,
+    carrier: Arc<Carrier>,
     inputs: mpsc::Sender<Input>,
 ) {
     let mut wait = FIRST_WAIT;
@@ -130,7 +133,7 @@ pub(crate) async fn keep(
             match network.dial(&peer, Channel::Link).await {
                 Ok(session) => {
                     wait = FIRST_WAIT;
-                    run(session, &links, &inputs).await;
+                    run(session, &links, &carrier, &inputs).await;
                 }
                 Err(error) => {
                     tracing::debug!(%peer, %error, "no link session");
@@ -145,7 +148,7 @@ pub(crate) async fn keep(
 }
 
 /// Runs one link session until it ends.
-pub(crate) async fn run(session: Session, links: &Links, inputs: &mpsc::Sender<Input>) {
+pub(crate) async fn run(session: Session, links: &Links, carrier: &Arc<Carrier>, inputs: &mpsc::Sender<Input>) {
     let peer = session.peer().clone();
     let Some(link) = links.get(&peer) else {
         tracing::warn!(%peer, "opened a link session, and no fibre leads there");
@@ -159,7 +162,7 @@ pub(crate) async fn run(session: Session, links: &Links, inputs: &mpsc::Sender<I
     let (out, mut outgoing) = mpsc::channel::<Vec<u8>>(64);
     let (incoming, inbox) = mpsc::channel(64);
     let id = link.id().clone();
-    let carrier = tokio::spawn(async move {
+    let quantum = tokio::spawn(async move {
         while let Some(message) = outgoing.recv().await {
             let message = PeerMessage::Quantum { link: id.clone(), message };
             if sender.send(&cbor::to_vec(&message)).await.is_err() {
@@ -172,11 +175,12 @@ pub(crate) async fn run(session: Session, links: &Links, inputs: &mpsc::Sender<I
     let id = link.id().clone();
     drop(link);
     if !peer.is_hub() {
+        carrier.peer_up(&peer, generation, outbox.clone());
         let _ = inputs.send(Input::PeerUp { peer: peer.clone(), generation, outbox }).await;
     }
     loop {
         let bytes = match receiver.recv().await {
-            Ok(bytes) => bytes,
+            Ok(bytes) => Zeroizing::new(bytes),
             Err(RecvError::Envelope(error)) => {
                 let _ = inputs.send(refused(&peer, error)).await;
                 if matches!(error, EnvelopeError::TooLarge { .. } | EnvelopeError::Exhausted) {
@@ -192,6 +196,10 @@ pub(crate) async fn run(session: Session, links: &Links, inputs: &mpsc::Sender<I
                 tracing::warn!(%peer, "a link session carried something else: it is dropped");
                 false
             }
+            Ok(PeerMessage::Kme(frame)) if !peer.is_hub() => {
+                Arc::clone(carrier).take(&peer, frame);
+                true
+            }
             Ok(message) => inputs.send(Input::Peer { peer: peer.clone(), generation, message }).await.is_ok(),
         };
         if !taken {
@@ -199,8 +207,9 @@ pub(crate) async fn run(session: Session, links: &Links, inputs: &mpsc::Sender<I
         }
     }
     info.terminate();
-    carrier.abort();
+    quantum.abort();
     if !peer.is_hub() {
+        carrier.peer_down(&peer, generation);
         let _ = inputs.send(Input::PeerDown { peer, generation }).await;
     }
 }

@@ -18,12 +18,13 @@ use types::{BoundaryId, Millis, NodeId, Timestamp};
 
 use crate::agent::{Agent, Input, Parts};
 use crate::config::NodeConfig;
+use crate::counter::{Carrier, Counter, CounterError, Opened};
 use crate::files::{self, FilesError};
 use crate::forward::{self, Accepted, Forwards};
 use crate::network::{Admitted, Network, admits};
 use crate::peer::{self, Links};
 use crate::vault::{self, LoadError};
-use crate::{hub, network};
+use crate::{counter, hub, network};
 
 /// Inputs that wait for the agent.
 const QUEUE: usize = 1_024;
@@ -76,6 +77,9 @@ pub enum NodeError {
     /// A change cannot be made durable: nothing goes on without it.
     #[error("the node stops, for it can keep nothing: {0}")]
     Write(#[from] store::WriteError),
+    /// Keys for applications.
+    #[error(transparent)]
+    Counter(#[from] CounterError),
     /// A name that the store does not take.
     #[error(transparent)]
     Name(#[from] store::ParseStoreNameError),
@@ -89,6 +93,7 @@ pub struct Node {
     address: SocketAddr,
     agent: JoinHandle<Result<(), NodeError>>,
     tasks: JoinSet<()>,
+    counter: Option<Opened>,
     store: StoreHandle,
 }
 
@@ -113,7 +118,7 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
     }
 }
 
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
@@ -159,6 +164,18 @@ fn links(config: &NodeConfig, store: &StoreHandle, entropy: &Arc<Entropy>) -> Re
     Ok(Links::new(engine, specs, store.clone(), Arc::clone(entropy)))
 }
 
+async fn open_counter(
+    config: &NodeConfig,
+    store: &StoreHandle,
+    entropy: &Arc<Entropy>,
+    carrier: &Arc<Carrier>,
+) -> Result<Option<Opened>, CounterError> {
+    let Some(section) = &config.kme else { return Ok(None) };
+    let (me, store, entropy) = (config.node.clone(), store.clone(), Arc::clone(entropy));
+    let parts = counter::Parts { me, section, store, entropy, carrier: Arc::clone(carrier) };
+    Ok(Some(Counter::open(parts).await?))
+}
+
 impl Node {
     /// Opens the node's files, listens, and connects to the hub and its peers.
     ///
@@ -182,6 +199,10 @@ impl Node {
         for peer in links.peers().filter(|peer| membership.allows(peer)) {
             links.start(peer).await?;
         }
+        let first = u64::from_be_bytes(entropy.array().map_err(FilesError::from)?);
+        let carrier = Carrier::new(config.node.clone(), Arc::clone(&links), Arc::clone(&network.admitted), first);
+        let carrier = Arc::new(carrier);
+        let counter = open_counter(&config, &store, &entropy, &carrier).await?;
         let (urgent, urgent_inputs) = mpsc::channel(QUEUE);
         let (inputs, bulk_inputs) = mpsc::channel(QUEUE);
         let accepted = Accepted::default();
@@ -197,20 +218,24 @@ impl Node {
             own_forwards: config.forwards.clone(),
             own_accepts: config.accepts.clone(),
             report: config.timing.report.get(),
+            counter: counter.as_ref().map(|opened| Arc::clone(&opened.counter)),
             inputs: inputs.clone(),
         });
         let mut tasks = JoinSet::new();
         let longest = config.timing.reconnect.get();
         for peer in links.peers().filter(|peer| peer.is_hub() || config.node < **peer) {
-            tasks.spawn(peer::keep(Arc::clone(&network), Arc::clone(&links), peer.clone(), longest, inputs.clone()));
+            let (network, links, carrier) = (Arc::clone(&network), Arc::clone(&links), Arc::clone(&carrier));
+            tasks.spawn(peer::keep(network, links, peer.clone(), longest, carrier, inputs.clone()));
         }
-        tasks.spawn(serve(listener, Arc::clone(&network), links, accepted, inputs.clone()));
+        let ways = (Arc::clone(&network), links, carrier);
+        tasks.spawn(serve(listener, ways, accepted, inputs.clone()));
         tasks.spawn(pass_failures(failed, inputs.clone()));
         tasks.spawn(renew(Arc::clone(&network)));
-        tasks.spawn(hub::keep(network, longest, hub::Inputs { urgent, bulk: inputs }));
+        let at_counter = counter.as_ref().map(|opened| Arc::clone(&opened.counter));
+        tasks.spawn(hub::keep(network, longest, at_counter, hub::Inputs { urgent, bulk: inputs }));
         let agent = tokio::spawn(agent.run(urgent_inputs, bulk_inputs));
         tracing::info!(node = %config.node, %address, "running");
-        Ok(Self { address, agent, tasks, store })
+        Ok(Self { address, agent, tasks, counter, store })
     }
 
     /// Where it takes sessions.
@@ -224,6 +249,9 @@ impl Node {
     }
 
     async fn end(&mut self) {
+        if let Some(opened) = self.counter.take() {
+            opened.counter.close().await;
+        }
         self.tasks.shutdown().await;
         self.agent.abort();
         let _ = (&mut self.agent).await;
@@ -244,8 +272,7 @@ async fn pass_failures(mut failed: mpsc::Receiver<forward::Failed>, inputs: mpsc
 /// Takes the sessions of other nodes.
 async fn serve(
     mut listener: Listener,
-    network: Arc<network::Network>,
-    links: Arc<Links>,
+    (network, links, carrier): (Arc<network::Network>, Arc<Links>, Arc<Carrier>),
     accepted: Accepted,
     inputs: mpsc::Sender<Input>,
 ) {
@@ -259,10 +286,10 @@ async fn serve(
         match arrival {
             Some(Arrival::Session(session)) => {
                 let (network, links, accepted) = (Arc::clone(&network), Arc::clone(&links), accepted.clone());
-                let inputs = inputs.clone();
+                let (carrier, inputs) = (Arc::clone(&carrier), inputs.clone());
                 sessions.spawn(async move {
                     match session.channel() {
-                        Channel::Link => peer::run(*session, &links, &inputs).await,
+                        Channel::Link => peer::run(*session, &links, &carrier, &inputs).await,
                         Channel::Stream => forward::serve(&network, &accepted, *session).await,
                         Channel::Urgent | Channel::Bulk => {
                             tracing::warn!(peer = %session.peer(), "opened a session that only the hub takes");

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand};
 use link::{Attack, Preset};
 use types::mesh::{Function, KeyType, Protocol, SignalKind};
-use types::{ForwardId, IncidentId, KeyId, Millis, NodeId, OperatorId, RequestId};
+use types::{ForwardId, IncidentId, KeyId, Millis, NodeId, OperatorId, RequestId, SaeId};
 
 /// A quantum-safe key mesh whose every change is decided by policy and recorded as evidence.
 #[derive(Debug, Parser)]
@@ -70,13 +70,16 @@ pub(crate) enum Command {
     /// Forwards of TCP streams between nodes.
     #[command(subcommand)]
     Forward(ForwardCommand),
+    /// Applications that are given keys.
+    #[command(subcommand)]
+    Sae(SaeCommand),
     /// The evidence log, for an auditor.
     #[command(subcommand)]
     Audit(Audit),
     /// Print a new one-time sign-in link for the console.
     Console,
-    /// Check the deployment and say what to do about what is wrong.
-    Doctor,
+    /// Check the deployment, or a key management entity, and say what to do about what is wrong.
+    Doctor(Doctor),
 }
 
 #[derive(Debug, Clone, Args)]
@@ -169,6 +172,9 @@ pub(crate) enum InitPart {
         /// Address of the hub for nodes.
         #[arg(long, default_value = "127.0.0.1:8444")]
         hub: SocketAddr,
+        /// Address at which it gives keys to applications; not at all where absent.
+        #[arg(long)]
+        kme: Option<SocketAddr>,
         /// Other ends of its quantum links; `hub` is the hub.
         #[arg(long = "link")]
         links: Vec<NodeId>,
@@ -371,6 +377,76 @@ pub(crate) enum ForwardCommand {
         /// Its number.
         id: ForwardId,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SaeCommand {
+    /// Let an application have keys at a node, and make its key and certificate here. Needs a grant.
+    Add(AddSae),
+    /// Every application.
+    List,
+    /// Let an application have no more keys.
+    Remove {
+        /// Its name.
+        id: SaeId,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AddSae {
+    /// Its name.
+    pub(crate) id: SaeId,
+    /// The node that serves it.
+    #[arg(long)]
+    pub(crate) node: NodeId,
+    /// Folder for its key and certificates; `saes` in the deployment's folder by default.
+    #[arg(long)]
+    pub(crate) out: Option<PathBuf>,
+    /// Applications with which it may have keys; all where absent.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) slaves: Option<Vec<SaeId>>,
+    /// Bits of key it may take a second.
+    #[arg(long)]
+    pub(crate) quota_bps: Option<u64>,
+    /// Life of its certificate.
+    #[arg(long, default_value = "8760h")]
+    pub(crate) life: Millis,
+    /// A certificate it has already (PEM), instead of making one.
+    #[arg(long)]
+    pub(crate) certificate: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    #[command(subcommand)]
+    pub(crate) what: Option<DoctorWhat>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DoctorWhat {
+    /// A key management entity of ETSI GS QKD 014, of this or another vendor, from outside.
+    Kme(DoctorKme),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorKme {
+    /// `https://HOST:PORT`.
+    pub(crate) url: String,
+    /// Authority of its certificate, PEM.
+    #[arg(long)]
+    pub(crate) cacert: PathBuf,
+    /// Certificate of a SAE it serves, PEM.
+    #[arg(long)]
+    pub(crate) cert: PathBuf,
+    /// The SAE's private key, PEM.
+    #[arg(long)]
+    pub(crate) key: PathBuf,
+    /// A SAE with which that one may have keys.
+    #[arg(long)]
+    pub(crate) slave: SaeId,
+    /// Take one key, to see that it is given.
+    #[arg(long)]
+    pub(crate) take: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -13,6 +13,7 @@ pub(crate) mod keys;
 pub(crate) mod links;
 pub(crate) mod nodes;
 pub(crate) mod part;
+pub(crate) mod sae;
 pub(crate) mod signal;
 pub(crate) mod status;
 pub(crate) mod up;

@@ -6,6 +6,7 @@
 //! nodes/<id>/            config.toml, keys, trust.toml, store.db
 //! fibres/<a>~<b>.toml    simulated fibres
 //! operators/             client.toml and one key an operator
+//! saes/                  keys and certificates of applications, where they were made here
 //! logs/<part>.log        what each part says, under `up`
 //! ```
 
@@ -80,6 +81,10 @@ impl Deployment {
 
     pub(crate) fn client_config(&self) -> PathBuf {
         self.operators().join("client.toml")
+    }
+
+    pub(crate) fn saes(&self) -> PathBuf {
+        self.dir.join("saes")
     }
 
     pub(crate) fn logs(&self) -> PathBuf {

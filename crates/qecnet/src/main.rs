@@ -14,7 +14,7 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use cli::{Cli, Command};
+use cli::{Cli, Command, DoctorWhat};
 use exit::{Exit, Fault};
 use tracing_subscriber::EnvFilter;
 
@@ -58,9 +58,13 @@ async fn dispatch(cli: Cli) -> Result<Exit, Fault> {
         Command::Assist(assist) => command::assist::run(&context, &assist).await,
         Command::Approvals(approvals) => command::approvals::run(&context, approvals).await,
         Command::Forward(forward) => command::forward::run(&context, forward).await,
+        Command::Sae(sae) => command::sae::run(&context, sae).await,
         Command::Audit(audit) => command::audit::run(&context, audit).await,
         Command::Console => command::console::run(&context).await,
-        Command::Doctor => command::doctor::run(&context).await,
+        Command::Doctor(doctor) => match doctor.what {
+            None => command::doctor::run(&context).await,
+            Some(DoctorWhat::Kme(kme)) => command::doctor::kme::run(&context, &kme).await,
+        },
     }
 }
 

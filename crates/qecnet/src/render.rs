@@ -1,6 +1,6 @@
 //! Views as people read them.
 
-use api::view::{ApprovalView, ForwardView, IncidentView, KeyView, LinkBrief, LinkView, NodeView, StatusView};
+use api::view::{ApprovalView, ForwardView, IncidentView, KeyView, LinkBrief, LinkView, NodeView, SaeView, StatusView};
 use kernel::record::{Principal, Response};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -54,7 +54,7 @@ fn percent(fraction: Option<f64>) -> String {
 }
 
 pub(crate) fn nodes(views: &[NodeView]) -> String {
-    let rows: Vec<[String; 5]> = views
+    let rows: Vec<[String; 6]> = views
         .iter()
         .map(|node| {
             [
@@ -63,10 +63,28 @@ pub(crate) fn nodes(views: &[NodeView]) -> String {
                 node.state.to_string(),
                 names(&node.keyed),
                 format!("{:.16}…", node.identity.to_string()),
+                node.kme.as_ref().map_or_else(|| "–".to_owned(), |kme| kme.url.clone()),
             ]
         })
         .collect();
-    table(["NODE", "FUNCTION", "STATE", "KEYED WITH", "IDENTITY"], &rows)
+    table(["NODE", "FUNCTION", "STATE", "KEYED WITH", "IDENTITY", "GIVES KEYS AT"], &rows)
+}
+
+pub(crate) fn saes(views: &[SaeView]) -> String {
+    let rows: Vec<[String; 6]> = views
+        .iter()
+        .map(|sae| {
+            [
+                sae.spec.id.to_string(),
+                sae.spec.node.to_string(),
+                sae.url.clone().unwrap_or_else(|| "not served".to_owned()),
+                sae.spec.slaves.as_ref().map_or_else(|| "all".to_owned(), |slaves| names(slaves)),
+                format!("{} as master, {} as slave", sae.keys_as_master, sae.keys_as_slave),
+                format!("{:.16}…", sae.spec.fingerprint.to_string()),
+            ]
+        })
+        .collect();
+    table(["APPLICATION", "NODE", "SERVED AT", "WITH", "KEYS GIVEN", "CERTIFICATE"], &rows)
 }
 
 fn names<T: ToString>(items: &[T]) -> String {

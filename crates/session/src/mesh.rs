@@ -4,6 +4,7 @@
 
 use minicbor::{Decode, Encode};
 use types::mesh::{Delivery, ForwardSpec, KeyType, LinkReport, SignalKind, Subject};
+use types::sae::{Handout, KmeSpec, SaeSpec};
 use types::{ForwardId, Hash, KeyId, LinkId, NodeId};
 
 /// A range of bits of a quantum link's pool, in one direction.
@@ -129,6 +130,91 @@ pub enum HubMessage {
     /// Prove that you hold these keys; answered by receipts.
     #[n(9)]
     Verify(#[n(0)] Vec<KeyId>),
+    /// Every SAE that is served in the boundary; replaces the earlier list.
+    #[n(10)]
+    Saes(#[n(0)] Vec<SaeSpec>),
+    /// The account of this number is part of the log.
+    #[n(11)]
+    HandoutsKept {
+        /// Its number.
+        #[n(0)]
+        number: u64,
+    },
+    /// From the KME of another node, relayed.
+    #[n(12)]
+    Kme(#[n(0)] KmeFrame),
+}
+
+/// What the KMEs of two nodes say to each other, on one hop.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum KmeFrame {
+    /// A message.
+    #[n(0)]
+    Ask(#[n(0)] KmeAsk),
+    /// What came of it.
+    #[n(1)]
+    Answer(#[n(0)] KmeAnswer),
+}
+
+/// A message of one KME to another. Where it has a pad, `text` is masked and tagged with one-time bits of the
+/// hop's quantum link, inside the session's own encryption: either alone protects it.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct KmeAsk {
+    /// Chosen by the sender; its answer has the same.
+    #[n(0)]
+    pub number: u64,
+    /// The node of the KME that speaks.
+    #[n(1)]
+    pub from: NodeId,
+    /// The node of the KME that is spoken to.
+    #[n(2)]
+    pub to: NodeId,
+    /// Pad bits used: as many as `text` has, then 256 for the tag.
+    #[n(3)]
+    pub pad: Option<PadRange>,
+    /// The message, masked where there is a pad.
+    #[n(4)]
+    #[cbor(with = "minicbor::bytes")]
+    pub text: Vec<u8>,
+    /// One-time tag (RFC 8439 section 2.5) over all of the above; empty where there is no pad.
+    #[n(5)]
+    #[cbor(with = "minicbor::bytes")]
+    pub tag: Vec<u8>,
+}
+
+/// What came of a [`KmeAsk`].
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct KmeAnswer {
+    /// Number of the message.
+    #[n(0)]
+    pub number: u64,
+    /// The node that sent the message.
+    #[n(1)]
+    pub from: NodeId,
+    /// The node it was for.
+    #[n(2)]
+    pub to: NodeId,
+    /// What came of it.
+    #[n(3)]
+    pub verdict: KmeVerdict,
+}
+
+/// What came of a message between KMEs. Holds no secret.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum KmeVerdict {
+    /// The KME answered.
+    #[n(0)]
+    Answered(
+        #[n(0)]
+        #[cbor(with = "minicbor::bytes")]
+        Vec<u8>,
+    ),
+    /// It was not passed on: there is no way to that node now.
+    #[n(1)]
+    NoWay,
+    /// It was not passed on: a later hop has no pad for it, and it came under one.
+    #[n(2)]
+    NoPad,
 }
 
 /// A forward with its number.
@@ -241,6 +327,22 @@ pub enum NodeMessage {
         #[n(1)]
         reason: String,
     },
+    /// Where SAEs find the KME of this node.
+    #[n(10)]
+    KmeUp(#[n(0)] KmeSpec),
+    /// Keys that this node gave to SAEs; answered by [`HubMessage::HandoutsKept`].
+    #[n(11)]
+    HandedOut {
+        /// Rises with every account of this node.
+        #[n(0)]
+        number: u64,
+        /// What it gave.
+        #[n(1)]
+        handouts: Vec<Handout>,
+    },
+    /// To the KME of another node, to be relayed.
+    #[n(12)]
+    Kme(#[n(0)] KmeFrame),
 }
 
 /// Between two nodes on their link session. The node with the smaller name starts every mix.
@@ -298,4 +400,7 @@ pub enum PeerMessage {
         #[cbor(with = "minicbor::bytes")]
         message: Vec<u8>,
     },
+    /// Between the KMEs of the two nodes.
+    #[n(5)]
+    Kme(#[n(0)] KmeFrame),
 }

@@ -84,7 +84,11 @@ impl Hub {
                     todo.messages.extend(of_nodes.map(|node| (node, ToNode::Activate(vec![(key, replaces)]))));
                 }
             }
-            Effect::Retire(_) | Effect::Forwards(_) | Effect::CutOperator(_) => {}
+            Effect::Retire(_)
+            | Effect::Forwards(_)
+            | Effect::Saes(_)
+            | Effect::HandoutsKept { .. }
+            | Effect::CutOperator(_) => {}
             Effect::Destroy(keys) => self.forget(keys, ToNode::Forget, todo),
             Effect::Purge(keys) => self.forget(keys, ToNode::Purge, todo),
             Effect::Isolate { node, epoch } => {

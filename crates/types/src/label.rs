@@ -74,6 +74,8 @@ labels! {
     KME_KEY_ID = "qecnet/kme/key-id/v1";
     /// Name in evidence of a key delivered over ETSI GS QKD 014.
     KME_EVIDENCE = "qecnet/kme/evidence/v1";
+    /// Running digest of the keys that one SAE was given.
+    KME_HANDOUT = "qecnet/kme/handout/v1";
 }
 
 impl Label {

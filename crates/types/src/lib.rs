@@ -9,6 +9,7 @@ pub mod id;
 pub mod label;
 pub mod limits;
 pub mod mesh;
+pub mod sae;
 pub mod time;
 
 mod hash;
@@ -16,4 +17,5 @@ mod hash;
 pub use hash::{Hash, ParseHashError};
 pub use id::{BoundaryId, ForwardId, GrantId, IncidentId, KeyId, LinkId, NodeId, OperatorId, RequestId};
 pub use label::Label;
+pub use sae::{KmeId, SaeId};
 pub use time::{Millis, Timestamp};

@@ -121,6 +121,29 @@ words! {
 }
 
 words! {
+    /// What protected the bits of a key on its way between the entities that manage it. Ordered: the later,
+    /// the stronger.
+    KeyPath {
+        /// Hybrid KEM alone, on one hop at least.
+        Kem = 0 "kem",
+        /// Both applications are served by one entity: the bits left it for no other.
+        Local = 1 "local",
+        /// Bits of a quantum channel and the hybrid KEM, on every hop.
+        QkdKem = 2 "qkd+kem",
+    }
+}
+
+words! {
+    /// Whom keys were given to (ETSI GS QKD 014 clause 3.1).
+    SaeRole {
+        /// The caller of *Get key*.
+        Master = 0 "master",
+        /// The caller of *Get key with key IDs*.
+        Slave = 1 "slave",
+    }
+}
+
+words! {
     /// Where a node stands.
     NodeState {
         /// Admitted, not connected.

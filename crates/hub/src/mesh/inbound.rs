@@ -42,7 +42,7 @@ impl Allowance {
 
 impl Mesh {
     /// Reads a session until it ends.
-    pub(super) async fn read(&self, node: &NodeId, mut receiver: SessionReceiver) {
+    pub(super) async fn read(self: &Arc<Self>, node: &NodeId, mut receiver: SessionReceiver) {
         let mut allowance = Allowance::new();
         loop {
             let message = match receiver.recv().await {
@@ -83,7 +83,7 @@ impl Mesh {
         self.notices.tell(Subject::Node(node.clone()), kind, 500_000).await;
     }
 
-    async fn heard(&self, node: &NodeId, message: NodeMessage) {
+    async fn heard(self: &Arc<Self>, node: &NodeId, message: NodeMessage) {
         let from = node.clone();
         match message {
             NodeMessage::Prekey(bytes) => match KemPublic::from_bytes(&bytes) {
@@ -135,6 +135,11 @@ impl Mesh {
             NodeMessage::Signal { subject, kind, confidence_ppm } => {
                 self.report(Event::Signal { source: from, subject, kind, confidence_ppm }).await;
             }
+            NodeMessage::KmeUp(kme) => self.report(Event::KmeUp { node: from, kme }).await,
+            NodeMessage::HandedOut { number, handouts } => {
+                self.report(Event::HandedOut { node: from, number, handouts }).await;
+            }
+            NodeMessage::Kme(frame) => self.relay(node, frame),
             NodeMessage::ForwardFailed { id, reason } => {
                 tracing::warn!(node = %from, forward = %id, reason = %reason.chars().take(200).collect::<String>(), "a forward failed");
             }

@@ -124,6 +124,11 @@ impl Links {
         link.attach(auth, out, inbox).await;
     }
 
+    /// The hub's end of the fibre to `node`.
+    pub(super) fn end(&self, node: &NodeId) -> Option<Link> {
+        lock(&self.ends).get(node).cloned()
+    }
+
     /// Bits to pad a delivery to `node` with, durably spent; `None` where the link cannot give them.
     pub(crate) async fn pad(&self, node: &NodeId, bits: u64) -> Option<Pad> {
         let link = lock(&self.ends).get(node).cloned()?;

@@ -58,6 +58,13 @@ fn commands() -> Vec<(&'static str, Command)> {
     };
     let node = NodeSpec { id: "n9".parse().unwrap(), function: Function::Grid, identity: Hash::ZERO };
     let signal = |subject| Command::Signal { subject, kind: SignalKind::Telemetry, confidence_ppm: 1_000 };
+    let sae = types::sae::SaeSpec {
+        id: "a1".parse().unwrap(),
+        node: n1(),
+        fingerprint: Hash::ZERO,
+        slaves: None,
+        quota_bps: None,
+    };
     let digest = Hash::ZERO;
     vec![
         ("read", Command::Read { what: "status".to_owned() }),
@@ -74,6 +81,8 @@ fn commands() -> Vec<(&'static str, Command)> {
         ("admit_node", Command::AdmitNode { node, links: Vec::new() }),
         ("restore_node", Command::RestoreNode { node: n1() }),
         ("set_assisted", Command::SetAssisted { on: true }),
+        ("add_sae", Command::AddSae { spec: sae }),
+        ("remove_sae", Command::RemoveSae { id: "a9".parse().unwrap() }),
         ("approve", Command::Approve { request: RequestId::new(1), digest }),
         ("deny", Command::Deny { request: RequestId::new(1), digest }),
     ]

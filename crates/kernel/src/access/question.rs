@@ -1,13 +1,14 @@
 //! From a command to the question policy is asked.
 
 use types::mesh::ForwardSpec;
+use types::sae::SaeSpec;
 use types::{BoundaryId, Hash, Label, OperatorId, RequestId, cbor};
 
 use crate::draft::Draft;
 use crate::event::{Command, Request};
 use crate::policy::{self, Action, Actor, Facts, NodeRef, Resource};
 use crate::record::{Principal, Refusal};
-use crate::sentinel;
+use crate::{saes, sentinel};
 
 /// Digest of a command as this operator asks for it in this boundary. Grants and approvals are bound
 /// to it: another boundary, person or detail is another digest.
@@ -87,6 +88,14 @@ fn about(draft: &Draft<'_>, command: &Command) -> Result<(Action, Resource, Fact
             let spec = draft.state.forward(*id).ok_or(Refusal::NoSuchForward)?;
             (Action::RemoveForward, forward(draft, spec)?, Facts::None)
         }
+        Command::AddSae { spec } => {
+            saes::check(draft, spec)?;
+            (Action::AddSae, sae(draft, spec)?, Facts::None)
+        }
+        Command::RemoveSae { id } => {
+            let known = draft.state.sae(id).ok_or(Refusal::NoSuchSae)?;
+            (Action::RemoveSae, sae(draft, &known.spec)?, Facts::None)
+        }
         Command::Approve { request, .. } => (Action::Approve, held(draft, *request)?, Facts::None),
         Command::Deny { request, .. } => (Action::Deny, held(draft, *request)?, Facts::None),
     })
@@ -95,6 +104,11 @@ fn about(draft: &Draft<'_>, command: &Command) -> Result<(Action, Resource, Fact
 fn forward(draft: &Draft<'_>, spec: &ForwardSpec) -> Result<Resource, Refusal> {
     let end = |node| sentinel::node_ref(draft, node).ok_or(Refusal::NoSuchForward);
     Ok(Resource::Forward { from: end(&spec.node)?, to: end(&spec.to)? })
+}
+
+fn sae(draft: &Draft<'_>, spec: &SaeSpec) -> Result<Resource, Refusal> {
+    let node = sentinel::node_ref(draft, &spec.node).ok_or(Refusal::NoSuchNode)?;
+    Ok(Resource::Sae { id: spec.id.clone(), node })
 }
 
 fn held(draft: &Draft<'_>, id: RequestId) -> Result<Resource, Refusal> {

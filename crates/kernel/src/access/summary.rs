@@ -27,6 +27,13 @@ pub(super) fn of_command(command: &Command) -> String {
             format!("forward {} of {} to {} of {}", spec.listen, spec.node, spec.connect, spec.to)
         }
         Command::RemoveForward { id } => format!("remove forward {id}"),
+        Command::AddSae { spec } => {
+            let slaves = spec.slaves.as_ref().map_or("every other".to_owned(), |slaves| {
+                slaves.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+            });
+            format!("let {} have keys at {} with {slaves} (certificate {})", spec.id, spec.node, spec.fingerprint)
+        }
+        Command::RemoveSae { id } => format!("let {id} have no more keys"),
         Command::Approve { request, .. } => format!("approve {request}"),
         Command::Deny { request, .. } => format!("deny {request}"),
         Command::OpenConsole => "open a console session".to_owned(),

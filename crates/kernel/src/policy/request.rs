@@ -4,7 +4,7 @@ use std::fmt;
 
 use cedar_policy::{self as cedar, RestrictedExpression as Expr};
 use types::mesh::{Function, KeyType, Severity, SignalKind};
-use types::{BoundaryId, IncidentId, KeyId, LinkId, NodeId, OperatorId, RequestId, Timestamp};
+use types::{BoundaryId, IncidentId, KeyId, LinkId, NodeId, OperatorId, RequestId, SaeId, Timestamp};
 
 use super::parse::PolicyError;
 use crate::record;
@@ -52,6 +52,10 @@ actions! {
     AddForward = "add_forward",
     /// Remove a forward.
     RemoveForward = "remove_forward",
+    /// Let an application have keys at a node.
+    AddSae = "add_sae",
+    /// Let it have none any more.
+    RemoveSae = "remove_sae",
     /// Approve a held request.
     Approve = "approve",
     /// Deny a held request.
@@ -137,6 +141,13 @@ pub enum Resource {
         from: NodeRef,
         /// The node that connects onward.
         to: NodeRef,
+    },
+    /// An application that may have keys.
+    Sae {
+        /// Its name.
+        id: SaeId,
+        /// The node whose KME serves it.
+        node: NodeRef,
     },
     /// A held request.
     Held {
@@ -236,6 +247,7 @@ impl Resource {
             Self::Operator { .. } => "Operator",
             Self::Incident { .. } => "Incident",
             Self::Forward { .. } => "Forward",
+            Self::Sae { .. } => "Sae",
             Self::Held { .. } => "HeldRequest",
         }
     }
@@ -250,6 +262,7 @@ impl Resource {
             Self::Operator { id, .. } => id.to_string(),
             Self::Incident { id, .. } => id.to_string(),
             Self::Forward { from, to } => format!("{}>{}", from.id, to.id),
+            Self::Sae { id, .. } => id.to_string(),
             Self::Held { id, .. } => id.to_string(),
         }
     }
@@ -288,6 +301,7 @@ const TYPES: &[&str] = &[
     "Link",
     "Incident",
     "Forward",
+    "Sae",
     "HeldRequest",
 ];
 
@@ -464,6 +478,10 @@ impl Request {
                 Some(asker) => vec![attribute("asker", names.reference("Operator", asker.as_str())?)],
                 None => vec![],
             },
+            Resource::Sae { node, .. } => {
+                let home = vec![attribute("node", names.reference("Node", node.id.as_str())?)];
+                return Ok(vec![entity(uid, home, vec![])?, node_entity(names, node)?]);
+            }
             Resource::Forward { from, to } => {
                 let ends = vec![
                     attribute("from", names.reference("Node", from.id.as_str())?),

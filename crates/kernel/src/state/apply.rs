@@ -65,6 +65,12 @@ impl State {
                     operator.revoked = true;
                 }
             }
+            Record::SaeAdded { spec } => self.add_sae(spec),
+            Record::SaeRemoved { id } => {
+                self.saes.remove(id);
+            }
+            Record::KmeKnown { node, kme } => self.know_kme(node, kme),
+            Record::HandedOut { node, number, handouts } => self.account(node, *number, handouts),
             Record::SignalNoted { .. }
             | Record::IncidentOpened { .. }
             | Record::IncidentRaised { .. }

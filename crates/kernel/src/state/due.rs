@@ -159,7 +159,8 @@ impl State {
         }
     }
 
-    pub(crate) fn is_isolated(&self, node: &NodeId) -> bool {
+    /// Whether a node is cut off.
+    pub fn is_isolated(&self, node: &NodeId) -> bool {
         self.nodes.get(node).is_some_and(|node| node.state == NodeState::Isolated)
     }
 

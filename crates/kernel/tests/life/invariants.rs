@@ -219,6 +219,15 @@ fn every_effect_has_a_record(step: &Step) {
                 reconnected
                     || has(&|record| matches!(record, Record::ForwardAdded { .. } | Record::ForwardRemoved { .. }))
             }
+            Effect::Saes(_) => {
+                reconnected
+                    || has(&|record| matches!(record, Record::SaeAdded { .. } | Record::SaeRemoved { .. }))
+                    || has(&|record| matches!(record, Record::NodeMoved { .. }))
+            }
+            Effect::HandoutsKept { number, .. } => has(&|record| {
+                matches!(record, Record::HandedOut { number: one, .. } if one == number)
+                    || matches!(record, Record::Refused(_))
+            }),
             Effect::CutOperator(operator) => {
                 has(&|record| matches!(record, Record::OperatorRevoked { operator: one } if one == operator))
             }

@@ -227,7 +227,7 @@ impl World {
                 }
             }
             Effect::Retire(_) | Effect::Destroy(_) | Effect::Readmit { .. } => {}
-            Effect::Forwards(_) | Effect::CutOperator(_) => {}
+            Effect::Forwards(_) | Effect::CutOperator(_) | Effect::Saes(_) | Effect::HandoutsKept { .. } => {}
         }
     }
 

@@ -33,6 +33,10 @@ fn held(asker: Option<&str>) -> Resource {
     Resource::Held { id: RequestId::new(1), asker: asker.map(|name| name.parse().unwrap()) }
 }
 
+fn sae() -> Resource {
+    Resource::Sae { id: "a1".parse().unwrap(), node: node("n1", Function::Grid) }
+}
+
 fn operator_questions() -> Vec<Question> {
     let n2 = || Resource::Node(node("n2", Function::Lng));
     let signal = || Facts::Signal { kind: SignalKind::NodeCompromise, confidence_ppm: 1_000_000 };
@@ -58,6 +62,8 @@ fn operator_questions() -> Vec<Question> {
         question("signal operator", Action::Signal, other(), signal()),
         question("add_forward", Action::AddForward, forward(Function::Grid, Function::Lng), Facts::None),
         question("remove_forward", Action::RemoveForward, forward(Function::Grid, Function::Lng), Facts::None),
+        question("add_sae", Action::AddSae, sae(), Facts::None),
+        question("remove_sae", Action::RemoveSae, sae(), Facts::None),
         question("approve other's", Action::Approve, held(Some("op9")), Facts::None),
         question("approve engine's", Action::Approve, held(None), Facts::None),
         question("approve own", Action::Approve, held(Some("op1")), Facts::None),

@@ -1,4 +1,4 @@
-//! Looking at a KME from outside: what `qecnet doctor kme` reports. Takes no key.
+//! Looking at a KME from outside: what `qecnet doctor kme` reports. Takes no key unless told to.
 
 use hyper::Method;
 
@@ -35,8 +35,9 @@ impl Examination {
     }
 }
 
-/// Looks at the KME of `client` as a master of `slave`.
-pub async fn examine(client: &Client, slave: &SaeId) -> Examination {
+/// Looks at the KME of `client` as a master of `slave`. With `take`, it takes one key, and sees that another SAE than
+/// its slave does not get it.
+pub async fn examine(client: &Client, slave: &SaeId, take: bool) -> Examination {
     let mut seen = Examination { findings: Vec::new() };
     let status = match client.status(slave).await {
         Ok(status) => status,
@@ -64,6 +65,9 @@ pub async fn examine(client: &Client, slave: &SaeId) -> Examination {
     let detail = format!("{} of {} keys of {} bits", status.stored_key_count, status.max_key_count, status.key_size);
     seen.add("stock", status.stored_key_count > 0, detail);
     refusals(&mut seen, client, slave).await;
+    if take {
+        one_key(&mut seen, client, slave, status.key_size).await;
+    }
     seen
 }
 
@@ -77,6 +81,23 @@ fn limits(seen: &mut Examination, status: &Status) {
     let sizes = [status.min_key_size, status.key_size, status.max_key_size];
     let good = sizes.is_sorted() && sizes.iter().all(|size| size % 8 == 0 && *size > 0);
     seen.add("limits", good && status.max_key_per_request > 0, format!("key sizes {sizes:?} bits"));
+}
+
+async fn one_key(seen: &mut Examination, client: &Client, slave: &SaeId, size: u32) {
+    let taken = match client.enc_keys(slave, 1, size).await {
+        Ok(taken) => taken,
+        Err(error) => return seen.add("one key", false, error.to_string()),
+    };
+    let ids: Vec<String> = taken.into_iter().map(|key| key.id).collect();
+    seen.add("one key", true, format!("{} of {size} bits; the slave can fetch it", ids.join(", ")));
+    // The caller is the master of this key: it must not be given it as a slave.
+    match client.dec_keys(slave, &ids).await {
+        Ok(_) => seen.add("entitlement", false, "it gives a key to a SAE that is not its slave"),
+        Err(ClientError::Refused { status, message }) => {
+            seen.add("entitlement", matches!(status, 400 | 401), format!("{status}: {message}"));
+        }
+        Err(error) => seen.add("entitlement", false, error.to_string()),
+    }
 }
 
 /// Requests that every KME must refuse, so that no key is taken.

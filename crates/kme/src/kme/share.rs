@@ -11,7 +11,7 @@ use crate::directory::Home;
 use crate::id::{KeyUuid, KmeId, Place, SaeId};
 use crate::peer::{KeyPath, PeerAnswer, PeerError, PeerMessage, SharedKey};
 use crate::secret::KeyBytes;
-use crate::wire::{DeliveredKey, EncRequest, Refusal};
+use crate::wire::{DeliveredKey, EncRequest, Refusal, RequiredPath};
 
 /// A reservation that failed, while a KME that may hold copies has not said that it destroyed them. Were it given
 /// out again before, a SAE that is not entitled could fetch it there.
@@ -24,7 +24,8 @@ pub(super) struct Quarantined {
 
 /// What another KME made of shared keys.
 enum Outcome {
-    Has,
+    /// Under this path.
+    Has(KeyPath),
     HasNot,
     Unknown,
 }
@@ -32,7 +33,7 @@ enum Outcome {
 impl Kme {
     pub(super) async fn share(
         self: Arc<Self>,
-        reservation: Reservation,
+        mut reservation: Reservation,
         keys: Vec<DeliveredKey>,
         request: &EncRequest,
     ) -> Result<Vec<DeliveredKey>, Refusal> {
@@ -47,8 +48,13 @@ impl Kme {
             homes.entry(kme.clone()).or_default().push(slave.clone());
         }
         let here = homes.remove(&self.config.id);
-        let outcomes = self.send_all(&reservation, &keys, homes).await;
-        let confirmed = outcomes.iter().all(|(_, outcome)| matches!(outcome, Outcome::Has));
+        let outcomes = self.send_all(&reservation, &keys, homes, request.path).await;
+        let confirmed = outcomes.iter().all(|(_, outcome)| matches!(outcome, Outcome::Has(_)));
+        let weakest = outcomes.iter().filter_map(|(_, outcome)| match outcome {
+            Outcome::Has(path) => Some(*path),
+            _ => None,
+        });
+        reservation.path = weakest.fold(reservation.path, KeyPath::min);
         let kept = match here {
             Some(slaves) if confirmed => {
                 let (master, path) = (reservation.line.master.clone(), reservation.path);
@@ -76,18 +82,29 @@ impl Kme {
         reservation: &Reservation,
         keys: &[DeliveredKey],
         homes: BTreeMap<KmeId, Vec<SaeId>>,
+        required: RequiredPath,
     ) -> Vec<(KmeId, Outcome)> {
         let mut sends = JoinSet::new();
         for (kme, slaves) in homes {
-            let (master, path): (SaeId, KeyPath) = (reservation.line.master.clone(), reservation.path);
-            let message = PeerMessage::Share { master, slaves, keys: shared(keys), path };
+            let (master, path, required) = (reservation.line.master.clone(), reservation.path, required);
+            let keys = shared(keys);
             let this = Arc::clone(self);
             sends.spawn(async move {
-                let answer = timeout(this.config.timing.confirm.into(), this.peer.send(&kme, &message)).await;
+                // Bits that left this KME for no other may be sent under the best there is.
+                let mut message = PeerMessage::Share { master, slaves, keys, path: KeyPath::QkdKem };
+                if path == KeyPath::Kem {
+                    message.weaken();
+                }
+                let wait = this.config.timing.confirm.into();
+                let mut answer = timeout(wait, this.peer.send(&kme, &message)).await;
+                if matches!(answer, Ok(Err(PeerError::NoPad(_)))) && required == RequiredPath::Any {
+                    message.weaken();
+                    answer = timeout(wait, this.peer.send(&kme, &message)).await;
+                }
                 let outcome = match answer {
-                    Ok(Ok(PeerAnswer::Done)) => Outcome::Has,
+                    Ok(Ok(PeerAnswer::Done)) => Outcome::Has(message.path().unwrap_or(KeyPath::Kem)),
                     Ok(Ok(PeerAnswer::Busy)) | Ok(Err(PeerError::NoAnswer(_))) | Err(_) => Outcome::Unknown,
-                    Ok(Ok(_)) | Ok(Err(PeerError::Unreachable(_))) => Outcome::HasNot,
+                    Ok(Ok(_)) | Ok(Err(PeerError::Unreachable(_) | PeerError::NoPad(_))) => Outcome::HasNot,
                 };
                 (kme, outcome)
             });

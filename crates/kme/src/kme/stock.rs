@@ -12,7 +12,7 @@ use super::{Kme, Line, lock};
 use crate::bodies::Body;
 use crate::id::{SHEET_UNITS, SheetTag, UNIT};
 use crate::names::{self, Meta, Side, Stage};
-use crate::peer::{Drawn, Material, Offer, PeerAnswer, PeerMessage, SupplyError};
+use crate::peer::{Drawn, KeyPath, Material, Offer, PeerAnswer, PeerError, PeerMessage, SupplyError};
 use crate::secret::RawBits;
 use crate::shelf::Mark;
 
@@ -30,6 +30,8 @@ enum StockError {
     NotDurable,
     #[error("the bits of a sheet are gone")]
     Lost,
+    #[error("the quantum channel has too few bits: its sheet goes under the hybrid KEM alone")]
+    NoPad,
     #[error("the slave's KME does not confirm")]
     Unconfirmed,
     #[error("the slave's KME refuses: {0:?}")]
@@ -86,6 +88,10 @@ impl Kme {
                     let peer_down = matches!(error, StockError::Unconfirmed | StockError::Refused(_));
                     line.peer_down.store(peer_down, Ordering::Relaxed);
                     tracing::warn!(master = %line.master, slave = %line.slave, %error, "no keys were added");
+                    if matches!(error, StockError::NoPad) {
+                        line.starved.store(true, Ordering::Relaxed);
+                        continue;
+                    }
                     sleep(self.config.timing.retry.into()).await;
                     if line.waiting.load(Ordering::Relaxed) == 0 {
                         return;
@@ -150,11 +156,13 @@ impl Kme {
     fn sheet_units(&self, line: &Line) -> u16 {
         let limits = &self.config.limits;
         let key = limits.default_units();
-        let least = u64::from(limits.max_key_size.div_ceil(8 * UNIT as u32)).max(key * limits.min_key_count);
+        let least = u64::from(limits.max_key_size.div_ceil(8 * UNIT as u32)).max(key);
         let most = SHEET_UNITS as u64 / key * key;
         let missing = line.level.load(Ordering::Relaxed).saturating_sub(lock(&line.shelf).free());
-        missing.div_ceil(8).max(least).div_ceil(key).saturating_mul(key).min(most.max(key)).min(SHEET_UNITS as u64)
-            as u16
+        // As much as the supply has at its best, so that a large step is not a weak one.
+        let ready = self.supply.ready(&line.kme).map_or(u64::MAX, |bytes| (bytes / UNIT) as u64 / key * key);
+        let wanted = missing.div_ceil(8).max(key * limits.min_key_count).min(ready.max(least));
+        wanted.max(least).div_ceil(key).saturating_mul(key).min(most.max(key)).min(SHEET_UNITS as u64) as u16
     }
 
     async fn offer(&self, line: &Arc<Line>, tag: SheetTag) -> Result<(), StockError> {
@@ -188,6 +196,11 @@ impl Kme {
                 Err(StockError::Refused(answer))
             }
             Ok(Ok(answer)) => Err(StockError::Refused(answer)),
+            Ok(Err(PeerError::NoPad(_))) => {
+                // The hybrid KEM alone, then, and said so: what is not offered is of no use.
+                self.weaken(tag).await?;
+                Err(StockError::NoPad)
+            }
             Ok(Err(_)) | Err(_) => Err(StockError::Unconfirmed),
         }
     }
@@ -203,6 +216,16 @@ impl Kme {
         }
         lock(&line.offered).retain(|offered| *offered != tag);
         lock(&line.shelf).add(Mark { tag, leased: 0, scraps: vec![] }, meta.units, meta.path);
+        lock(&self.sheets).insert(tag, meta);
+        Ok(())
+    }
+
+    /// Notes that the bits of a sheet go without those of a quantum channel.
+    async fn weaken(&self, tag: SheetTag) -> Result<(), StockError> {
+        let mut meta = lock(&self.sheets).get(&tag).cloned().ok_or(StockError::Lost)?;
+        meta.path = KeyPath::Kem;
+        let cell = (names::meta(tag), names::encode(&meta));
+        self.journal.write(Changes::cells(vec![cell])).await.map_err(|_| StockError::NotDurable)?;
         lock(&self.sheets).insert(tag, meta);
         Ok(())
     }

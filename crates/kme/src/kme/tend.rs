@@ -46,6 +46,24 @@ impl Kme {
         }
     }
 
+    /// Destroys every key shared with the KME `kme`, which is trusted no more.
+    ///
+    /// # Errors
+    /// [`Refusal::Storage`](crate::wire::Refusal::Storage) where the store does not take it.
+    pub async fn forsake(&self, kme: &KmeId) -> Result<(), crate::wire::Refusal> {
+        let tags: Vec<SheetTag> =
+            lock(&self.sheets).iter().filter(|(_, meta)| meta.kme == *kme).map(|(tag, _)| *tag).collect();
+        self.lines.write().unwrap_or_else(std::sync::PoisonError::into_inner).retain(|_, slaves| {
+            slaves.retain(|_, line| line.kme != *kme);
+            !slaves.is_empty()
+        });
+        for tag in tags {
+            lock(&self.served).sheets.remove(&tag);
+            self.erase(tag).await.map_err(|NotDurable| crate::wire::Refusal::Storage)?;
+        }
+        Ok(())
+    }
+
     /// Marks exactly what was given out, so that nothing is lost, and stops: later requests are refused.
     pub async fn close(&self) {
         self.closed.store(true, Ordering::Release);

@@ -119,7 +119,7 @@ pub(crate) fn file_error(path: &Path, problem: &dyn std::fmt::Display) -> TlsErr
     TlsError::File { path: path.to_owned(), problem: problem.to_string() }
 }
 
-fn fingerprint(certificate: &CertificateDer<'_>) -> Hash {
+pub(crate) fn fingerprint(certificate: &[u8]) -> Hash {
     let mut bytes = [0; 32];
     bytes.copy_from_slice(digest::digest(&digest::SHA256, certificate).as_ref());
     Hash::new(bytes)

@@ -69,9 +69,9 @@ async fn a_link_draws_the_same_bits_at_both_ends() {
     let fetched = far.redeem(&drawn.ids, drawn.bits.expose().len()).await.unwrap();
     assert_eq!(drawn.bits.expose(), fetched.expose());
     assert!(far.redeem(&drawn.ids, 992).await.is_err());
-    let seen = examine(&ka.client("a1"), &sae("b1")).await;
+    let seen = examine(&ka.client("a1"), &sae("b1"), true).await;
     assert!(seen.is_good(), "{seen:?}");
-    assert_eq!(seen.findings.len(), 9);
-    let seen = examine(&ka.client("a1"), &sae("nobody")).await;
+    assert_eq!(seen.findings.len(), 11);
+    let seen = examine(&ka.client("a1"), &sae("nobody"), false).await;
     assert!(!seen.is_good());
 }

@@ -34,6 +34,10 @@ impl Agent {
         self.parts.network.pairs.revoke(&keys);
         self.waiting.forget(&keys);
         self.waiting.forget_peer(node);
+        if let Some(counter) = self.parts.counter.clone() {
+            let node = node.clone();
+            tokio::spawn(async move { counter.forsake(&node).await });
+        }
     }
 
     pub(super) async fn readmit(&mut self, node: NodeId, epoch: u64) -> Result<(), NodeError> {

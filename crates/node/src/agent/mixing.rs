@@ -212,7 +212,8 @@ impl Agent {
                 Err(error) => return self.mismatch(&peer, key, error).await,
             },
             PeerMessage::Refuse { key } => return self.abandon(&peer, key, "the peer refused the mix").await,
-            // The link takes these from the session itself.
+            // The link and the KME take these from the session itself.
+            PeerMessage::Kme(_) => {}
             PeerMessage::Quantum { .. } => {}
         }
         Ok(())

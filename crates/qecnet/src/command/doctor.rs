@@ -1,5 +1,7 @@
 //! `qecnet doctor`: looks at a deployment the way a person with a problem would, and says what to do.
 
+pub(crate) mod kme;
+
 use std::time::Duration;
 
 use api::ClientConfig;

@@ -22,11 +22,11 @@ pub(crate) fn run(context: &Context, part: InitPart) -> Result<Exit, Fault> {
             deployment.create_hub(&new, &entropy).or_exit(Exit::Config, "cannot make the hub")?;
             format!("the hub is made; its card is {}", cards.join("hub.toml").display())
         }
-        InitPart::Node { id, function, listen, boundary, hub, links } => {
+        InitPart::Node { id, function, listen, boundary, hub, kme, links } => {
             if deployment.node(&id).exists() {
                 return Err(exists(&format!("node {id}"), context));
             }
-            let new = NewNode { id, function, boundary, listen, hub, links };
+            let new = NewNode { id, function, boundary, listen, hub, links, kme };
             deployment.create_node(&new, &entropy).or_exit(Exit::Config, "cannot make the node")?;
             format!("node {} is made; its card is {}", new.id, cards.join(format!("{}.toml", new.id)).display())
         }

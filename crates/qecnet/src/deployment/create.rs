@@ -39,6 +39,8 @@ pub(crate) struct NewNode {
     pub(crate) listen: SocketAddr,
     pub(crate) hub: SocketAddr,
     pub(crate) links: Vec<NodeId>,
+    /// Where it gives keys to applications.
+    pub(crate) kme: Option<SocketAddr>,
 }
 
 impl Deployment {
@@ -71,10 +73,13 @@ impl Deployment {
         }
         let folder = self.node(&new.id);
         self.folders(&folder)?;
-        let config = format!(
+        let mut config = format!(
             "boundary = \"{}\"\nnode = \"{}\"\nlisten = \"{}\"\nhub = \"{}\"\n",
             new.boundary, new.id, new.listen, new.hub
         );
+        if let Some(kme) = new.kme {
+            config.push_str(&format!("\n[kme]\nlisten = \"{kme}\"\n"));
+        }
         let path = folder.join("config.toml");
         write(&path, &config)?;
         let created = node::files::create(&NodeConfig::load(&path)?, entropy)?;
@@ -182,7 +187,7 @@ pub(super) fn whole_mesh(deployment: &Deployment, up: &Up) -> anyhow::Result<()>
         .enumerate()
         .flat_map(|(at, a)| ends[at + 1..].iter().filter_map(|b| LinkId::new(a.clone(), b.clone())))
         .collect();
-    let mut free = ports::free(1 + nodes.len() + 3 * links.len(), &entropy)?.into_iter();
+    let mut free = ports::free(1 + 2 * nodes.len() + 3 * links.len(), &entropy)?.into_iter();
     let mut port = || free.next().context("too few ports were drawn");
 
     let boundary: BoundaryId = "qecnet".parse()?;
@@ -200,6 +205,7 @@ pub(super) fn whole_mesh(deployment: &Deployment, up: &Up) -> anyhow::Result<()>
             listen: port()?,
             hub: hub.mesh_listen,
             links: peers,
+            kme: Some(port()?),
         };
         deployment.create_node(&new, &entropy)?;
     }

@@ -6,6 +6,7 @@ mod compromise;
 mod console;
 mod deployment;
 mod forwarding;
+mod handing;
 mod keying;
 mod killing;
 mod tapping;

@@ -1,0 +1,207 @@
+//! The account of keys given to applications, until it is part of the boundary's log.
+//!
+//! Deliveries of one kind are summed up, so that the account grows with the pairs of applications and with time,
+//! not with requests. One account is on its way at a time; it is durable before it is sent, sent again until the
+//! hub says that it is in the log, and counted there once by its number.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kme::SaeId;
+use kme::note::{DeliveryKind, DeliveryNote, Evidence};
+use minicbor::{Decode, Encode};
+use session::mesh::NodeMessage;
+use store::{CellName, Changes, StoreHandle};
+use tokio::sync::Notify;
+use types::mesh::{KeyPath, SaeRole};
+use types::sae::{HANDOUTS_PER_ACCOUNT, Handout};
+use types::{Hash, cbor};
+
+use super::CounterError;
+use crate::peer::Outbox;
+use crate::run::now;
+
+/// How often what was given is accounted for.
+const EVERY: Duration = Duration::from_secs(2);
+/// Sums in one account.
+const MOST: usize = HANDOUTS_PER_ACCOUNT;
+/// Different sums that wait. Beyond, sizes of one pair are summed up together.
+const MOST_WAITING: usize = 1_024;
+const CELL: &str = "sae/account";
+
+type Kind = (SaeRole, SaeId, Vec<SaeId>, u32, KeyPath);
+
+/// What is kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+struct Account {
+    /// The number given last.
+    #[n(0)]
+    number: u64,
+    /// What is on its way under it.
+    #[n(1)]
+    sent: Vec<Handout>,
+    /// What waits.
+    #[n(2)]
+    waiting: Vec<Handout>,
+}
+
+#[derive(Default)]
+struct Open {
+    number: u64,
+    sent: Vec<Handout>,
+    waiting: BTreeMap<Kind, Handout>,
+    changed: bool,
+    hub: Option<Outbox>,
+}
+
+/// Sums up notes and accounts for them.
+pub(crate) struct Notes {
+    open: Mutex<Open>,
+    store: StoreHandle,
+    wake: Notify,
+    /// Held from a look at the sums until it is durable: an older account never replaces a newer.
+    order: tokio::sync::Mutex<()>,
+}
+
+fn kind(handout: &Handout) -> Kind {
+    (handout.role, handout.master.clone(), handout.slaves.clone(), handout.size, handout.path)
+}
+
+impl Notes {
+    pub(super) async fn load(store: StoreHandle) -> Result<Self, CounterError> {
+        let kept: Account = match store.cell(super::cell(CELL)?).await? {
+            Some(bytes) => cbor::from_slice(&bytes).map_err(|_| CounterError::Damaged(CELL))?,
+            None => Account::default(),
+        };
+        let waiting = kept.waiting.into_iter().map(|handout| (kind(&handout), handout)).collect();
+        let open = Open { number: kept.number, sent: kept.sent, waiting, changed: false, hub: None };
+        Ok(Self { open: Mutex::new(open), store, wake: Notify::new(), order: tokio::sync::Mutex::default() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn hub_up(&self, bulk: Outbox) {
+        let mut open = self.lock();
+        open.hub = Some(bulk);
+        open.send();
+    }
+
+    pub(super) fn hub_down(&self) {
+        self.lock().hub = None;
+    }
+
+    /// The account of this number is in the log.
+    pub(super) async fn kept(&self, number: u64) {
+        {
+            let mut open = self.lock();
+            if open.sent.is_empty() || open.number != number {
+                return;
+            }
+            open.sent.clear();
+            open.changed = true;
+        }
+        self.wake.notify_one();
+    }
+
+    /// Accounts for what was given, until the node ends.
+    pub(super) async fn run(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(EVERY).await;
+            self.advance().await;
+            // What one account could not hold goes with the next, at once.
+            while self.has_more() {
+                self.wake.notified().await;
+                self.advance().await;
+            }
+        }
+    }
+
+    fn has_more(&self) -> bool {
+        let open = self.lock();
+        !open.sent.is_empty() && open.hub.is_some() && open.waiting.len() >= MOST
+    }
+
+    async fn advance(&self) {
+        if self.keep().await {
+            self.lock().send();
+        }
+    }
+
+    /// Takes up the next account where none is on its way, and makes all of it durable. Whether it is.
+    pub(super) async fn keep(&self) -> bool {
+        let _order = self.order.lock().await;
+        let account = {
+            let mut open = self.lock();
+            open.take_up();
+            if !std::mem::take(&mut open.changed) {
+                return false;
+            }
+            Account {
+                number: open.number,
+                sent: open.sent.clone(),
+                waiting: open.waiting.values().cloned().collect(),
+            }
+        };
+        let Ok(name) = CellName::new(CELL) else { return false };
+        let kept = self.store.apply(Changes::cells(vec![(name, cbor::to_vec(&account))])).await;
+        if let Err(error) = &kept {
+            tracing::error!(%error, "what applications were given is not kept yet");
+            self.lock().changed = true;
+        }
+        kept.is_ok()
+    }
+}
+
+impl Open {
+    fn take_up(&mut self) {
+        if !self.sent.is_empty() || self.waiting.is_empty() {
+            return;
+        }
+        while self.sent.len() < MOST {
+            let Some((_, handout)) = self.waiting.pop_first() else { break };
+            self.sent.push(handout);
+        }
+        // Rises even where the store was replaced: the hub counts no number twice.
+        self.number = (self.number + 1).max(now().as_millis());
+        self.changed = true;
+    }
+
+    fn send(&self) {
+        if let Some(hub) = self.hub.as_ref().filter(|_| !self.sent.is_empty()) {
+            hub.push(&NodeMessage::HandedOut { number: self.number, handouts: self.sent.clone() });
+        }
+    }
+}
+
+impl Evidence for Notes {
+    fn delivered(&self, note: DeliveryNote) {
+        let DeliveryNote { kind, master, slaves, keys, mut size, path } = note;
+        let role = match kind {
+            DeliveryKind::Master => SaeRole::Master,
+            DeliveryKind::Slave => SaeRole::Slave,
+        };
+        let mut open = self.lock();
+        if open.waiting.len() >= MOST_WAITING {
+            let alike = |known: &&Kind| (known.0, &known.1, &known.2, known.4) == (role, &master, &slaves, path);
+            size = open.waiting.keys().find(alike).map_or(size, |known| known.3);
+        }
+        open.changed = true;
+        let key = (role, master.clone(), slaves.clone(), size, path);
+        let sum = open.waiting.entry(key).or_insert_with(|| Handout {
+            role,
+            master,
+            slaves,
+            size,
+            path,
+            requests: 0,
+            keys: 0,
+            since: now(),
+            digest: Hash::ZERO,
+            named: Vec::new(),
+        });
+        sum.add(&keys);
+    }
+}
