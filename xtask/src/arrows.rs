@@ -16,14 +16,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("crypto", &["types"]),
     ("store", &["types", "evidence", "crypto"]),
     ("session", &["types", "crypto"]),
-    ("link", &["types", "qkd", "crypto", "session", "store"]),
+    ("link", &["types", "qkd", "crypto", "session", "store", "kme"]),
     ("kme", &["types", "crypto", "store"]),
     ("api", &["types", "evidence", "kernel", "crypto", "session"]),
     ("node", &["types", "kernel", "crypto", "store", "session", "qkd", "link", "kme"]),
     ("hub", &["types", "evidence", "kernel", "crypto", "store", "session", "api", "qkd", "link"]),
     ("sim", &["types", "evidence", "kernel"]),
     ("qaudit", &["types", "evidence", "kernel", "crypto"]),
-    ("qecnet", &["types", "evidence", "kernel", "crypto", "store", "session", "api", "qkd", "link", "kme", "hub", "node"]),
+    (
+        "qecnet",
+        &["types", "evidence", "kernel", "crypto", "store", "session", "api", "qkd", "link", "kme", "hub", "node"],
+    ),
 ];
 
 pub(crate) fn check(root: &Path) -> anyhow::Result<Vec<String>> {

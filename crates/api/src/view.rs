@@ -35,8 +35,16 @@ pub enum Topic {
 
 impl Topic {
     /// Every topic.
-    pub const ALL: &'static [Self] =
-        &[Self::Status, Self::Nodes, Self::Keys, Self::Links, Self::Incidents, Self::Approvals, Self::Forwards, Self::Saes];
+    pub const ALL: &'static [Self] = &[
+        Self::Status,
+        Self::Nodes,
+        Self::Keys,
+        Self::Links,
+        Self::Incidents,
+        Self::Approvals,
+        Self::Forwards,
+        Self::Saes,
+    ];
 
     /// The word in a read command.
     pub const fn as_str(self) -> &'static str {

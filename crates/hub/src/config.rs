@@ -117,8 +117,12 @@ pub struct Node {
 pub struct Fibre {
     /// The node at the other end.
     pub peer: NodeId,
-    /// Address of the fibre's A side, `host:port`.
+    /// Address of the fibre's A side, `host:port`; empty where there is a vendor's KME in its place.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub address: String,
+    /// The vendor's KME on the hub's side (ETSI GS QKD 014), in place of a fibre.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kme: Option<link::VendorSection>,
     /// Numbers both ends and the fibre agree on.
     #[serde(default, skip_serializing_if = "is_default")]
     pub params: link::ParamsSection,
@@ -307,6 +311,9 @@ impl HubConfig {
         if self.nodes.iter().any(|node| node.id.is_hub()) {
             return Err("`hub` is the name of the hub: give the node another".to_owned());
         }
+        if let Some(fibre) = self.fibres.iter().find(|fibre| fibre.address.is_empty() == fibre.kme.is_none()) {
+            return Err(format!("`fibres` to `{}`: either `address` or `kme`", fibre.peer));
+        }
         let known = |name: &NodeId| name.is_hub() || self.nodes.iter().any(|node| node.id == *name);
         if let Some(LinkName(link)) = self.links.iter().find(|link| !known(link.0.a()) || !known(link.0.b())) {
             return Err(format!("the link `{link}` ends at a node that `nodes` does not list"));
@@ -328,6 +335,7 @@ impl HubConfig {
         for path in own.into_iter().chain(self.policy.as_mut()) {
             *path = folder.join(&*path);
         }
+        self.fibres.iter_mut().filter_map(|fibre| fibre.kme.as_mut()).for_each(|kme| kme.rebase(folder));
     }
 }
 

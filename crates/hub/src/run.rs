@@ -318,6 +318,7 @@ fn fibres(config: &HubConfig) -> Vec<LinkSpec> {
         me: NodeId::hub(),
         peer: fibre.peer.clone(),
         fibre: fibre.address.clone(),
+        kme: fibre.kme.clone(),
         params: fibre.params.params(),
     };
     config.fibres.iter().map(spec).collect()

@@ -471,5 +471,8 @@ pub enum Event {
         /// What it gave.
         #[n(2)]
         handouts: Vec<Handout>,
+        /// The node ended without a word since then: what it gave after may be missing.
+        #[n(3)]
+        gap: Option<Timestamp>,
     },
 }

@@ -668,5 +668,8 @@ pub enum Record {
         /// What was given.
         #[n(2)]
         handouts: Vec<Handout>,
+        /// The node ended without a word since then: what it gave after may be missing.
+        #[n(3)]
+        gap: Option<Timestamp>,
     },
 }

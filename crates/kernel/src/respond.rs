@@ -9,10 +9,10 @@ use crate::draft::Draft;
 use crate::effect::Effect;
 use crate::policy::{Action, Actor, Facts, Permit, Request, Resource};
 use crate::record::{Cause, Record, RecoveryStep, Response};
-use crate::{rotation, saes};
 use crate::sentinel::{node_ref, permitted};
 use crate::state::incident::{Incident, IncidentState, ResponseState};
 use crate::state::keys::Slot;
+use crate::{rotation, saes};
 
 /// What an incident calls for, in the order it is done.
 pub(crate) fn responses(draft: &Draft<'_>, incident: &Incident) -> Vec<Response> {

@@ -2,7 +2,7 @@
 //! given (KM-08). No key and no name of a key is here.
 
 use types::sae::{HANDOUTS_PER_ACCOUNT, Handout, KmeSpec, SaeSpec};
-use types::{NodeId, SaeId};
+use types::{NodeId, SaeId, Timestamp};
 
 use crate::draft::Draft;
 use crate::effect::Effect;
@@ -78,18 +78,25 @@ pub(crate) fn kme_is_up(draft: &mut Draft<'_>, node: &NodeId, kme: &KmeSpec) {
 
 /// A node accounts for keys that it gave to SAEs. `number` rises with every account of a node; one that was
 /// taken before is acknowledged and not counted again.
-pub(crate) fn handed_out(draft: &mut Draft<'_>, node: &NodeId, number: u64, handouts: &[Handout]) {
+pub(crate) fn handed_out(
+    draft: &mut Draft<'_>,
+    node: &NodeId,
+    number: u64,
+    handouts: &[Handout],
+    gap: Option<Timestamp>,
+) {
     if draft.state.node(node).is_none() {
         return draft.refuse(Refusal::NoSuchNode);
     }
     let fits = |handout: &Handout| handout.is_consistent() && handout.slaves.len() <= MOST_RECEIVERS;
-    if handouts.is_empty() || handouts.len() > HANDOUTS_PER_ACCOUNT || !handouts.iter().all(fits) {
+    let empty = handouts.is_empty() && gap.is_none();
+    if empty || handouts.len() > HANDOUTS_PER_ACCOUNT || !handouts.iter().all(fits) {
         return draft.refuse(Refusal::OutOfBounds);
     }
     if draft.state.accounted(node) >= number {
         draft.record(Record::Refused(Refusal::Replayed));
     } else {
-        draft.record(Record::HandedOut { node: node.clone(), number, handouts: handouts.to_vec() });
+        draft.record(Record::HandedOut { node: node.clone(), number, handouts: handouts.to_vec(), gap });
     }
     draft.effect(Effect::HandoutsKept { node: node.clone(), number });
 }

@@ -56,7 +56,7 @@ fn dispatch(draft: &mut Draft<'_>, event: &Event) {
         Event::Links(reports) => channel::measured(draft, reports),
         Event::Usage { node, keys } => distribution::used(draft, node, keys),
         Event::KmeUp { node, kme } => saes::kme_is_up(draft, node, kme),
-        Event::HandedOut { node, number, handouts } => saes::handed_out(draft, node, *number, handouts),
+        Event::HandedOut { node, number, handouts, gap } => saes::handed_out(draft, node, *number, handouts, *gap),
         Event::Signal { source, subject, kind, confidence_ppm } => {
             sentinel::from_node(draft, source, subject, *kind, *confidence_ppm);
         }

@@ -36,8 +36,7 @@ pub use link::{KmeLink, LinkBits, LinkError};
 const ANSWER_LEN: usize = 4 * 1024 * 1024;
 
 /// How to reach a KME, and as whom.
-#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ClientSettings {
     /// `https://HOST[:PORT]`, with a path before `/api/v1` where the vendor has one.
     pub url: String,

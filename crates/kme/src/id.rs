@@ -3,8 +3,8 @@ use std::str::FromStr;
 
 use crypto::{AuthKey, kdf};
 use minicbor::{Decode, Encode};
-use types::{Hash, Label};
 pub use types::sae::{ID_LEN, ParseIdError};
+use types::{Hash, Label};
 pub use types::{KmeId, SaeId};
 
 /// Bytes of one unit of a sheet: the grain in which keys are cut.

@@ -58,8 +58,7 @@ pub struct Address {
 /// [`CarryError::PadLength`].
 pub fn seal(address: Address, message: &[u8], pad: Option<&Pad>) -> Result<KmeAsk, CarryError> {
     let Address { number, from, to } = address;
-    let mut ask =
-        KmeAsk { number, from, to, pad: pad.map(|pad| pad.range), text: message.to_vec(), tag: Vec::new() };
+    let mut ask = KmeAsk { number, from, to, pad: pad.map(|pad| pad.range), text: message.to_vec(), tag: Vec::new() };
     if let Some(pad) = pad {
         let bits = check(message.len(), &pad.bits)?;
         mask(&mut ask.text, bits);

@@ -1,5 +1,7 @@
 //! How the file of a hub, a node or a fibre describes a link.
 
+use kme::SaeId;
+use kme::client::ClientSettings;
 use qkd::params::{BlockParams, DetectorParams, FibreParams, LinkParams, PairParams};
 use qkd::{Preset, Protocol};
 use serde::{Deserialize, Serialize};
@@ -11,11 +13,46 @@ use types::NodeId;
 pub struct LinkSection {
     /// The participant at the other end.
     pub peer: NodeId,
-    /// The port of the fibre on this side, `host:port`.
+    /// The port of the fibre on this side, `host:port`; empty where there is a vendor's KME in its place.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub fibre: String,
+    /// The vendor's KME on this side (ETSI GS QKD 014), in place of a fibre.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kme: Option<VendorSection>,
     /// Numbers both ends must agree on; the defaults are those of `qkd::LinkParams`.
     #[serde(default, skip_serializing_if = "ParamsSection::is_default")]
     pub params: ParamsSection,
+}
+
+/// A vendor's KME as the source of a link's bits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VendorSection {
+    /// How to reach it, and as whom.
+    #[serde(flatten)]
+    pub client: ClientSettings,
+    /// Name of the SAE that the other end is.
+    pub peer: SaeId,
+}
+
+impl VendorSection {
+    /// Paths become relative to `folder`.
+    pub fn rebase(&mut self, folder: &std::path::Path) {
+        let files = [&mut self.client.authority, &mut self.client.certificate, &mut self.client.key];
+        files.into_iter().for_each(|path| *path = folder.join(&*path));
+    }
+}
+
+impl LinkSection {
+    /// Checks that there is one source of bits.
+    ///
+    /// # Errors
+    /// What to change.
+    pub fn check_source(&self) -> Result<(), String> {
+        match (self.fibre.is_empty(), &self.kme) {
+            (false, None) | (true, Some(_)) => Ok(()),
+            _ => Err(format!("`link` to `{}`: either `fibre` or `kme`", self.peer)),
+        }
+    }
 }
 
 /// `params` of a link: protocol and preset choose every number, what else is given replaces one.

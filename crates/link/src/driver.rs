@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use types::mesh::LinkReport;
 use types::{LinkId, Millis, NodeId};
 
+use crate::config::VendorSection;
 use crate::draw::Failed;
 use crate::health::{Ending, Health};
 use crate::pad::{Claim, Pad, PadBits, PadError, Shelf};
@@ -23,8 +24,11 @@ mod alice;
 mod bob;
 mod peer;
 mod photons;
+mod vendor;
 
 use peer::Attach;
+use vendor::VendorEnd;
+pub use vendor::VendorError;
 
 /// The threads on which links do their arithmetic, apart from those that answer messages.
 pub struct Engine(Option<Runtime>);
@@ -73,6 +77,8 @@ pub struct LinkSpec {
     pub peer: NodeId,
     /// The port of the fibre on this side, `host:port`.
     pub fibre: String,
+    /// The vendor's KME on this side, in place of the fibre.
+    pub kme: Option<VendorSection>,
     /// Numbers both ends agree on.
     pub params: LinkParams,
 }
@@ -86,6 +92,9 @@ pub enum StartError {
     /// A number is out of bounds.
     #[error(transparent)]
     Params(#[from] ParamError),
+    /// The vendor's KME cannot be asked.
+    #[error(transparent)]
+    Vendor(#[from] VendorError),
     /// The durable cursor cannot be read.
     #[error("the cursor of the link cannot be read: {0}")]
     Read(#[from] store::ReadError),
@@ -139,7 +148,7 @@ impl Link {
         entropy: Arc<Entropy>,
     ) -> Result<Self, StartError> {
         spec.params.check()?;
-        let link = LinkId::new(spec.me.clone(), spec.peer).ok_or(StartError::SameEnds)?;
+        let link = LinkId::new(spec.me.clone(), spec.peer.clone()).ok_or(StartError::SameEnds)?;
         let side = if *link.a() == spec.me { Side::A } else { Side::B };
         let damaged = || StartError::Cursor(link.clone());
         let cursor = match store.cell(cell("pad", &link).ok_or_else(damaged)?).await? {
@@ -168,7 +177,13 @@ impl Link {
             started: Instant::now(),
         });
         let (attaches, inbox) = mpsc::channel(4);
-        engine.spawn(run(Arc::clone(&core), spec.fibre, slots, inbox));
+        match &spec.kme {
+            Some(section) => {
+                let end = VendorEnd::new(Arc::clone(&core), &spec.peer, section)?;
+                engine.spawn(until_severed(core.clone(), end.run(inbox)));
+            }
+            None => engine.spawn(run(Arc::clone(&core), spec.fibre, slots, inbox)),
+        }
         Ok(Self { core, attaches })
     }
 
@@ -239,13 +254,18 @@ impl Link {
 }
 
 async fn run(core: Arc<Core>, fibre: String, slots: u64, attaches: mpsc::Receiver<Attach>) {
-    let mut severed = core.severed.subscribe();
     let work = async {
         match core.side {
             Side::A => alice::AliceEnd::new(Arc::clone(&core), slots).run(fibre, attaches).await,
             Side::B => bob::BobEnd::new(Arc::clone(&core)).run(fibre, attaches).await,
         }
     };
+    until_severed(Arc::clone(&core), work).await;
+}
+
+/// Works until the link is severed, with an eye on the clock.
+async fn until_severed(core: Arc<Core>, work: impl Future<Output = ()>) {
+    let mut severed = core.severed.subscribe();
     tokio::select! {
         () = work => {}
         _ = severed.wait_for(|cut| *cut) => {}

@@ -119,6 +119,27 @@ impl Health {
         };
     }
 
+    /// Enters one block of `bits` that another's key management gave over `span`. Its channel is not known here:
+    /// fast enough is good.
+    pub(crate) fn given(&mut self, bits: u64, span: Millis, now: Millis) {
+        self.report.blocks += 1;
+        self.last = now;
+        let rate = u128::from(bits) * 1_000 / u128::from(span.get().max(1));
+        self.report.secret_bps = u32::try_from(rate).unwrap_or(u32::MAX);
+        self.report.sifted_bps = self.report.secret_bps;
+        if self.report.secret_bps < MIN_SECRET_BPS {
+            self.fail();
+        } else if !self.report.usable {
+            self.wanted = self.wanted.saturating_sub(1);
+            self.report.usable = self.wanted == 0;
+        }
+    }
+
+    /// Another's key management has keys that nobody needs now.
+    pub(crate) fn well(&mut self, now: Millis) {
+        self.last = now;
+    }
+
     /// Looks at the clock: a link that has gone quiet gives nothing.
     pub(crate) fn tick(&mut self, now: Millis) {
         if now.get().saturating_sub(self.last.get()) > self.patience.get() {

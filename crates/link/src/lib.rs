@@ -21,7 +21,7 @@ mod frame;
 mod health;
 mod pad;
 
-pub use config::{LinkSection, ParamsSection};
-pub use driver::{Engine, Link, LinkSpec, StartError};
+pub use config::{LinkSection, ParamsSection, VendorSection};
+pub use driver::{Engine, Link, LinkSpec, StartError, VendorError};
 pub use pad::{Pad, PadBits, PadError};
 pub use qkd::{Attack, Preset, Protocol};

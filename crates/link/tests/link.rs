@@ -75,6 +75,7 @@ impl Bench {
             me: me.parse().unwrap(),
             peer: peer.parse().unwrap(),
             fibre: fibre.to_string(),
+            kme: None,
             params: self.params.params(),
         };
         Link::start(&self.engine, spec, store, Arc::clone(&self.entropy)).await.unwrap()

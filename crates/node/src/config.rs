@@ -196,6 +196,7 @@ impl NodeConfig {
             if link.peer == self.node || !peers.insert(&link.peer) {
                 return Err(format!("`link` to `{}`: one link to each other participant", link.peer));
             }
+            link.check_source()?;
             link.params.params().check().map_err(|error| format!("`link` to `{}`: {error}", link.peer))?;
         }
         let mut taken = std::collections::BTreeSet::from([self.listen.as_str()]);
@@ -216,6 +217,7 @@ impl NodeConfig {
         for path in own {
             *path = folder.join(&*path);
         }
+        self.links.iter_mut().filter_map(|link| link.kme.as_mut()).for_each(|kme| kme.rebase(folder));
         if let Some(section) = &mut self.kme {
             counter::rebase(section, folder);
         }

@@ -132,7 +132,8 @@ impl Counter {
         tracing::info!(url = %spec.url, "keys for applications");
         let serve = tokio::spawn(kme::server::serve(listener, Arc::clone(&tls), Arc::clone(&kme), guard(section)));
         let account = tokio::spawn(Arc::clone(&notes).run());
-        let renew = tokio::spawn(renew(authority, me.clone(), section.clone(), entropy, (server, tls, Arc::clone(&kme))));
+        let renew =
+            tokio::spawn(renew(authority, me.clone(), section.clone(), entropy, (server, tls, Arc::clone(&kme))));
         let section = section.clone();
         let (taking, saes) = (tokio::sync::Mutex::default(), Mutex::new(saes));
         let counter = Arc::new(Self { me, section, store, kme, carrier, notes, spec, taking, saes });
@@ -182,7 +183,9 @@ impl Counter {
             Err(_) => false,
         };
         if !kept {
-            tracing::error!("the list of applications is not kept: after a restart the old one counts until the hub answers");
+            tracing::error!(
+                "the list of applications is not kept: after a restart the old one counts until the hub answers"
+            );
         }
         tracing::info!(saes = list.len(), before = before.len(), "applications of the boundary");
     }
@@ -197,7 +200,7 @@ impl Counter {
     /// Marks exactly what was given, and keeps what is not accounted for yet.
     pub(crate) async fn close(&self) {
         self.kme.close().await;
-        self.notes.keep().await;
+        self.notes.keep(false).await;
     }
 }
 

@@ -157,6 +157,7 @@ fn links(config: &NodeConfig, store: &StoreHandle, entropy: &Arc<Entropy>) -> Re
         me: config.node.clone(),
         peer: link.peer.clone(),
         fibre: link.fibre.clone(),
+        kme: link.kme.clone(),
         params: link.params.params(),
     };
     let specs = config.links.iter().map(spec).collect();

@@ -5,7 +5,7 @@
 use minicbor::{Decode, Encode};
 use types::mesh::{Delivery, ForwardSpec, KeyType, LinkReport, SignalKind, Subject};
 use types::sae::{Handout, KmeSpec, SaeSpec};
-use types::{ForwardId, Hash, KeyId, LinkId, NodeId};
+use types::{ForwardId, Hash, KeyId, LinkId, NodeId, Timestamp};
 
 /// A range of bits of a quantum link's pool, in one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
@@ -339,6 +339,9 @@ pub enum NodeMessage {
         /// What it gave.
         #[n(1)]
         handouts: Vec<Handout>,
+        /// The node ended without a word since then: what it gave after may be missing.
+        #[n(2)]
+        gap: Option<Timestamp>,
     },
     /// To the KME of another node, to be relayed.
     #[n(12)]

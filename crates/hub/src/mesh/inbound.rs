@@ -136,8 +136,8 @@ impl Mesh {
                 self.report(Event::Signal { source: from, subject, kind, confidence_ppm }).await;
             }
             NodeMessage::KmeUp(kme) => self.report(Event::KmeUp { node: from, kme }).await,
-            NodeMessage::HandedOut { number, handouts } => {
-                self.report(Event::HandedOut { node: from, number, handouts }).await;
+            NodeMessage::HandedOut { number, handouts, gap } => {
+                self.report(Event::HandedOut { node: from, number, handouts, gap }).await;
             }
             NodeMessage::Kme(frame) => self.relay(node, frame),
             NodeMessage::ForwardFailed { id, reason } => {

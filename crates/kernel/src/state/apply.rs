@@ -70,7 +70,7 @@ impl State {
                 self.saes.remove(id);
             }
             Record::KmeKnown { node, kme } => self.know_kme(node, kme),
-            Record::HandedOut { node, number, handouts } => self.account(node, *number, handouts),
+            Record::HandedOut { node, number, handouts, .. } => self.account(node, *number, handouts),
             Record::SignalNoted { .. }
             | Record::IncidentOpened { .. }
             | Record::IncidentRaised { .. }

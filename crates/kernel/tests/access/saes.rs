@@ -39,7 +39,7 @@ fn handout(keys: u8) -> Handout {
 }
 
 fn account(number: u64, handouts: Vec<Handout>) -> Event {
-    Event::HandedOut { node: name("n1"), number, handouts }
+    Event::HandedOut { node: name("n1"), number, handouts, gap: None }
 }
 
 /// Nodes that are told of the SAEs by what `event` leads to.
@@ -105,7 +105,10 @@ fn what_was_given_is_counted_once() {
     for bad in [vec![], vec![false_digest], vec![false_count], vec![handout(1); 9]] {
         assert_eq!(refusal(&world.happen(account(8, bad))), Some(Refusal::OutOfBounds));
     }
-    world.happen(account(8, vec![handout(100)]));
+    let gap = Some(types::Timestamp::from_millis(5));
+    let silent = Event::HandedOut { node: name("n1"), number: 8, handouts: vec![], gap };
+    assert!(matches!(world.happen(silent)[..], [Record::HandedOut { gap: Some(_), .. }]), "an unclean end is told");
+    world.happen(account(9, vec![handout(100)]));
     assert_eq!(world.state.sae(&name("a1")).unwrap().as_master, 103);
 }
 

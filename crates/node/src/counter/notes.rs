@@ -2,7 +2,8 @@
 //!
 //! Deliveries of one kind are summed up, so that the account grows with the pairs of applications and with time,
 //! not with requests. One account is on its way at a time; it is durable before it is sent, sent again until the
-//! hub says that it is in the log, and counted there once by its number.
+//! hub says that it is in the log, and counted there once by its number. A node that ended without a word says so
+//! with its next account: what it gave in the moment before may be missing.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,14 +17,16 @@ use store::{CellName, Changes, StoreHandle};
 use tokio::sync::Notify;
 use types::mesh::{KeyPath, SaeRole};
 use types::sae::{HANDOUTS_PER_ACCOUNT, Handout};
-use types::{Hash, cbor};
+use types::{Hash, Timestamp, cbor};
 
 use super::CounterError;
 use crate::peer::Outbox;
 use crate::run::now;
 
-/// How often what was given is accounted for.
-const EVERY: Duration = Duration::from_secs(2);
+/// How often what was given is made durable.
+const KEEP_EVERY: Duration = Duration::from_millis(200);
+/// How often it is accounted for, in the same unit.
+const SEND_EVERY: u32 = 10;
 /// Sums in one account.
 const MOST: usize = HANDOUTS_PER_ACCOUNT;
 /// Different sums that wait. Beyond, sizes of one pair are summed up together.
@@ -44,6 +47,12 @@ struct Account {
     /// What waits.
     #[n(2)]
     waiting: Vec<Handout>,
+    /// What is on its way says that something may be missing since then.
+    #[n(3)]
+    gap: Option<Timestamp>,
+    /// When this was kept, where more may have followed it.
+    #[n(4)]
+    open: Option<Timestamp>,
 }
 
 #[derive(Default)]
@@ -51,6 +60,9 @@ struct Open {
     number: u64,
     sent: Vec<Handout>,
     waiting: BTreeMap<Kind, Handout>,
+    /// Since when something may be missing, and whether that is on its way.
+    gap: Option<Timestamp>,
+    gap_sent: Option<Timestamp>,
     changed: bool,
     hub: Option<Outbox>,
 }
@@ -75,7 +87,9 @@ impl Notes {
             None => Account::default(),
         };
         let waiting = kept.waiting.into_iter().map(|handout| (kind(&handout), handout)).collect();
-        let open = Open { number: kept.number, sent: kept.sent, waiting, changed: false, hub: None };
+        let (gap, gap_sent) = (kept.open, kept.gap);
+        // Kept at once, as open: from here on an end without a word is noticed.
+        let open = Open { number: kept.number, sent: kept.sent, waiting, gap, gap_sent, changed: true, hub: None };
         Ok(Self { open: Mutex::new(open), store, wake: Notify::new(), order: tokio::sync::Mutex::default() })
     }
 
@@ -97,10 +111,11 @@ impl Notes {
     pub(super) async fn kept(&self, number: u64) {
         {
             let mut open = self.lock();
-            if open.sent.is_empty() || open.number != number {
+            if open.is_idle() || open.number != number {
                 return;
             }
             open.sent.clear();
+            open.gap_sent = None;
             open.changed = true;
         }
         self.wake.notify_one();
@@ -108,41 +123,36 @@ impl Notes {
 
     /// Accounts for what was given, until the node ends.
     pub(super) async fn run(self: Arc<Self>) {
+        let mut turn: u32 = 0;
         loop {
-            tokio::time::sleep(EVERY).await;
-            self.advance().await;
-            // What one account could not hold goes with the next, at once.
-            while self.has_more() {
-                self.wake.notified().await;
-                self.advance().await;
+            let early = tokio::time::timeout(KEEP_EVERY, self.wake.notified()).await.is_ok();
+            turn = turn.wrapping_add(1);
+            // What one account could not hold goes with the next, as soon as the one before is in the log.
+            let send = turn % SEND_EVERY == 0 || early && self.lock().waiting.len() >= MOST;
+            if send {
+                self.lock().take_up();
+            }
+            if self.keep(true).await && send {
+                self.lock().send();
             }
         }
     }
 
-    fn has_more(&self) -> bool {
-        let open = self.lock();
-        !open.sent.is_empty() && open.hub.is_some() && open.waiting.len() >= MOST
-    }
-
-    async fn advance(&self) {
-        if self.keep().await {
-            self.lock().send();
-        }
-    }
-
-    /// Takes up the next account where none is on its way, and makes all of it durable. Whether it is.
-    pub(super) async fn keep(&self) -> bool {
+    /// Makes all of it durable, where it changed; `open` says that more may follow. Whether it is.
+    pub(super) async fn keep(&self, open_still: bool) -> bool {
         let _order = self.order.lock().await;
         let account = {
             let mut open = self.lock();
-            open.take_up();
-            if !std::mem::take(&mut open.changed) {
-                return false;
+            if !std::mem::take(&mut open.changed) && open_still {
+                return !open.is_idle();
             }
             Account {
                 number: open.number,
                 sent: open.sent.clone(),
                 waiting: open.waiting.values().cloned().collect(),
+                gap: open.gap_sent,
+                // A gap that was not told yet goes on.
+                open: open.gap.or(open_still.then(now)),
             }
         };
         let Ok(name) = CellName::new(CELL) else { return false };
@@ -156,10 +166,16 @@ impl Notes {
 }
 
 impl Open {
+    /// Whether nothing is on its way.
+    fn is_idle(&self) -> bool {
+        self.sent.is_empty() && self.gap_sent.is_none()
+    }
+
     fn take_up(&mut self) {
-        if !self.sent.is_empty() || self.waiting.is_empty() {
+        if !self.is_idle() || self.waiting.is_empty() && self.gap.is_none() {
             return;
         }
+        self.gap_sent = self.gap.take();
         while self.sent.len() < MOST {
             let Some((_, handout)) = self.waiting.pop_first() else { break };
             self.sent.push(handout);
@@ -170,8 +186,9 @@ impl Open {
     }
 
     fn send(&self) {
-        if let Some(hub) = self.hub.as_ref().filter(|_| !self.sent.is_empty()) {
-            hub.push(&NodeMessage::HandedOut { number: self.number, handouts: self.sent.clone() });
+        if let Some(hub) = self.hub.as_ref().filter(|_| !self.is_idle()) {
+            let (number, handouts, gap) = (self.number, self.sent.clone(), self.gap_sent);
+            hub.push(&NodeMessage::HandedOut { number, handouts, gap });
         }
     }
 }

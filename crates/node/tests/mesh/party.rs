@@ -172,6 +172,7 @@ impl Deployment {
             let section = |peer: &str, fibre: std::net::SocketAddr| LinkSection {
                 peer: node(peer),
                 fibre: fibre.to_string(),
+                kme: None,
                 params: params(),
             };
             configs.get_mut(&node(b)).unwrap().links.push(section(a, addresses.b));
@@ -182,7 +183,8 @@ impl Deployment {
                     let master = MasterKey::from_bytes(&[1; 32]);
                     let store = Store::create(&path, &"demo".parse().unwrap(), master, Arc::clone(&entropy)).unwrap();
                     let fibre = addresses.a.to_string();
-                    let spec = LinkSpec { me: NodeId::hub(), peer: node(b), fibre, params: params().params() };
+                    let spec =
+                        LinkSpec { me: NodeId::hub(), peer: node(b), fibre, kme: None, params: params().params() };
                     let store = StoreHandle::spawn(store).unwrap();
                     links.insert(node(b), Link::start(&engine, spec, store, Arc::clone(&entropy)).await.unwrap());
                 }

@@ -92,8 +92,19 @@ fn third_party(master: &Sae, slave: &Sae) {
 
 fn doctor(mesh: &Mesh, sae: &Sae, slave: &str) -> Ran {
     mesh.cli(&[
-        "doctor", "kme", &sae.url, "--cacert", &sae.cacert, "--cert", &sae.certificate, "--key", &sae.key, "--slave",
-        slave, "--take", "--json",
+        "doctor",
+        "kme",
+        &sae.url,
+        "--cacert",
+        &sae.cacert,
+        "--cert",
+        &sae.certificate,
+        "--key",
+        &sae.key,
+        "--slave",
+        slave,
+        "--take",
+        "--json",
     ])
 }
 
