@@ -66,9 +66,9 @@ impl Vendor {
                 .map(|name| RemoteSae { id: name.parse().unwrap(), kme: other.0.parse().unwrap() })
                 .collect(),
         };
-        let authority = SaeAuthority::open_or_create(&dir.join(config.id.as_str()), &config.id, entropy, now()).unwrap();
-        let credential =
-            authority.issue_server(&config.id, &["127.0.0.1".to_owned()], entropy, now(), day).unwrap();
+        let authority =
+            SaeAuthority::open_or_create(&dir.join(config.id.as_str()), &config.id, entropy, now()).unwrap();
+        let credential = authority.issue_server(&config.id, &["127.0.0.1".to_owned()], entropy, now(), day).unwrap();
         let kme = Kme::open(Parts {
             store: store(dir, config.id.as_str(), entropy),
             supply: Arc::new(LocalSupply::new(Arc::clone(entropy))),

@@ -104,7 +104,12 @@ impl Agent {
                 };
                 self.tell(&self.bulk, &NodeMessage::Receipts(receipts)).await;
             }
-            HubMessage::Roster { .. } | HubMessage::Readmit { .. } | HubMessage::Forwards(_) => {}
+            HubMessage::Roster { .. }
+            | HubMessage::Readmit { .. }
+            | HubMessage::Forwards(_)
+            | HubMessage::Saes(_)
+            | HubMessage::HandoutsKept { .. }
+            | HubMessage::Kme(_) => {}
         }
     }
 

@@ -245,12 +245,22 @@ fn lay_fibre(
         if own.is_hub() {
             let path = deployment.hub_config();
             let mut config: HubConfig = toml::from_str(&fs::read_to_string(&path)?)?;
-            config.fibres.push(Fibre { peer: peer.clone(), address: address.to_string(), kme: None, params: params.clone() });
+            config.fibres.push(Fibre {
+                peer: peer.clone(),
+                address: address.to_string(),
+                kme: None,
+                params: params.clone(),
+            });
             write(&path, &config.to_toml()?)?;
         } else {
             let path = deployment.node(own).join("config.toml");
             let mut config: NodeConfig = toml::from_str(&fs::read_to_string(&path)?)?;
-            config.links.push(LinkSection { peer: peer.clone(), fibre: address.to_string(), kme: None, params: params.clone() });
+            config.links.push(LinkSection {
+                peer: peer.clone(),
+                fibre: address.to_string(),
+                kme: None,
+                params: params.clone(),
+            });
             write(&path, &config.to_toml()?)?;
         }
     }
