@@ -40,6 +40,8 @@ const QUEUE: usize = 4 * BATCH_ENTRIES;
 const READS: usize = 1_024;
 /// Longest time without a look at what is due.
 const HEARTBEAT: Duration = Duration::from_millis(50);
+/// For how long what is not urgent stands back after a revocation was ordered or acknowledged.
+const STAND_BACK: Duration = Duration::from_millis(50);
 /// Longest wait for the askers of the last batch to come back, so that one flush serves them all again.
 const GATHER: Duration = Duration::from_millis(1);
 /// How often the queue is looked at meanwhile.
@@ -85,6 +87,7 @@ enum Control {
 #[derive(Clone)]
 pub struct Handle {
     events: mpsc::Sender<Pending>,
+    bulk: mpsc::Sender<Pending>,
     control: mpsc::Sender<Control>,
     tree: Arc<RwLock<LogTree>>,
     fault: Arc<RwLock<Option<CommitError>>>,
@@ -125,8 +128,9 @@ impl Handle {
     /// # Errors
     /// [`SubmitError::Stopped`].
     pub async fn report_with(&self, event: Event, shares: Vec<(KeyId, VaultSecret)>) -> Result<(), SubmitError> {
+        let queue = if is_bulk(&event) { &self.bulk } else { &self.events };
         let pending = Pending { event, shares, reply: None };
-        self.events.send(pending).await.map_err(|_| SubmitError::Stopped)
+        queue.send(pending).await.map_err(|_| SubmitError::Stopped)
     }
 
     /// Looks at the durable state.
@@ -164,6 +168,30 @@ impl Handle {
     }
 }
 
+/// Whether an event is about keys on their way, or about figures: it is worth nothing sooner, and there
+/// are many of them. Everything else goes before it, so that a revocation never waits behind the keys
+/// that will replace what it revokes.
+fn is_bulk(event: &Event) -> bool {
+    match event {
+        Event::Made { .. }
+        | Event::MakeFailed { .. }
+        | Event::Delivered { .. }
+        | Event::DeliveryFailed { .. }
+        | Event::Receipts { .. }
+        | Event::Links(_)
+        | Event::Usage { .. } => true,
+        Event::Create(_)
+        | Event::Tick
+        | Event::Request(_)
+        | Event::NodeUp { .. }
+        | Event::NodeDown { .. }
+        | Event::Activated { .. }
+        | Event::Purged { .. }
+        | Event::IsolationConfirmed { .. }
+        | Event::Signal { .. } => false,
+    }
+}
+
 /// Starts the sequencer on its thread. Effects leave through the returned channel, in order of
 /// their entries.
 ///
@@ -174,15 +202,27 @@ pub fn start(
     time: TimeSource,
 ) -> std::io::Result<(Handle, mpsc::UnboundedReceiver<Order>, std::thread::JoinHandle<()>)> {
     let (events, queue) = mpsc::channel(QUEUE);
+    let (bulk_in, bulk) = mpsc::channel(QUEUE);
     let (control_in, control) = mpsc::channel(READS);
     let (orders_in, orders) = mpsc::unbounded_channel();
-    let handle = Handle { events, control: control_in, tree: core.tree(), fault: core.fault() };
+    let handle = Handle { events, bulk: bulk_in, control: control_in, tree: core.tree(), fault: core.fault() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let thread = std::thread::Builder::new().name("sequencer".to_owned()).spawn(move || {
         let clock = crate::clock::Clock::new(time, core.last());
         let kept = Vec::new();
-        let pace = Pace::default();
-        runtime.block_on(Loop { core, clock, queue, control, orders: orders_in, kept, backoff: false, pace }.run());
+        let turns = Loop {
+            core,
+            clock,
+            queue,
+            bulk,
+            control,
+            orders: orders_in,
+            kept,
+            backoff: false,
+            pace: Pace::default(),
+            revoking: None,
+        };
+        runtime.block_on(turns.run());
     })?;
     Ok((handle, orders, thread))
 }
@@ -191,18 +231,21 @@ struct Loop {
     core: Core,
     clock: crate::clock::Clock,
     queue: mpsc::Receiver<Pending>,
+    bulk: mpsc::Receiver<Pending>,
     control: mpsc::Receiver<Control>,
     orders: mpsc::UnboundedSender<Order>,
     /// Events without an asker that the store has not taken yet; they go first.
     kept: Vec<Pending>,
     backoff: bool,
     pace: Pace,
+    /// When a revocation was last ordered or acknowledged.
+    revoking: Option<Instant>,
 }
 
 /// What the last batch was like.
 #[derive(Default)]
 struct Pace {
-    /// Events it took from the queue.
+    /// Askers it answered.
     events: usize,
     /// How long it took to record.
     took: Duration,
@@ -247,10 +290,12 @@ impl Loop {
                 _ = self.queue.recv_many(&mut events, room), if room > 0 => {
                     self.pace.gather(&mut self.queue, &mut events, room);
                 }
+                Some(pending) = self.bulk.recv(), if room > 0 => events.push(pending),
                 () = tokio::time::sleep(wait) => {}
             }
+            self.top_up(&mut events, room);
             self.turn(&mut events).await;
-            if !stopping.is_empty() && self.queue.is_empty() {
+            if !stopping.is_empty() && self.queue.is_empty() && self.bulk.is_empty() {
                 break;
             }
         }
@@ -258,6 +303,27 @@ impl Loop {
         for done in stopping {
             // Whoever asked for the stop may have gone.
             let _: Result<(), ()> = done.send(());
+        }
+    }
+
+    /// Adds what else waits. While keys are being revoked, one bulk event a batch at most.
+    fn top_up(&mut self, events: &mut Vec<Pending>, room: usize) {
+        while events.len() < room
+            && let Ok(pending) = self.queue.try_recv()
+        {
+            events.push(pending);
+        }
+        let revokes =
+            |pending: &Pending| matches!(pending.event, Event::Purged { .. } | Event::IsolationConfirmed { .. });
+        if events.iter().any(revokes) {
+            self.revoking = Some(Instant::now());
+        }
+        let calm = !self.core.more_due() && self.revoking.is_none_or(|last| last.elapsed() > STAND_BACK);
+        let share = if calm { room } else { room.min(events.len() + 1) };
+        while events.len() < share
+            && let Ok(pending) = self.bulk.try_recv()
+        {
+            events.push(pending);
         }
     }
 
@@ -273,7 +339,7 @@ impl Loop {
     }
 
     async fn turn(&mut self, events: &mut Vec<Pending>) {
-        let (taken, start) = (events.len(), Instant::now());
+        let (taken, start) = (events.iter().filter(|pending| pending.reply.is_some()).count(), Instant::now());
         let now = self.clock.now();
         let mut pending = std::mem::take(&mut self.kept);
         if now.regressed {
@@ -288,6 +354,9 @@ impl Loop {
         self.backoff = done.failed;
         self.kept = done.kept;
         for order in done.orders {
+            if order.revokes() {
+                self.revoking = Some(Instant::now());
+            }
             // The runner of effects ends only with the hub.
             let _ = self.orders.send(order);
         }

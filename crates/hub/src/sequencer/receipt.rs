@@ -82,6 +82,11 @@ impl Order {
         self.entry
     }
 
+    /// Whether it takes keys or a node out of use.
+    pub(super) fn revokes(&self) -> bool {
+        self.effects.iter().any(|effect| matches!(effect, Effect::Purge(_) | Effect::Isolate { .. }))
+    }
+
     /// Uses the permission up.
     pub fn into_effects(self) -> Vec<Effect> {
         self.effects

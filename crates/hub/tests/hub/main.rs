@@ -1,5 +1,6 @@
 //! The running hub, from outside: over its sockets and on its files.
 
+mod clock;
 mod console;
 mod deployment;
 mod endpoints;

@@ -19,12 +19,12 @@ use crate::deployment::Deployment;
 /// How long a condition may take to come true before a test gives up.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-struct Running {
+pub(crate) struct Running {
     stop: oneshot::Sender<()>,
     task: JoinHandle<Result<(), node::NodeError>>,
 }
 
-fn start(config: &NodeConfig) -> Running {
+pub(crate) fn start(config: &NodeConfig) -> Running {
     let (stop, stopped) = oneshot::channel();
     let task = tokio::spawn(node::run(config.clone(), async move {
         let _ = stopped.await;
@@ -33,7 +33,7 @@ fn start(config: &NodeConfig) -> Running {
 }
 
 impl Running {
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         let _ = self.stop.send(());
         self.task.await.unwrap().unwrap();
     }
@@ -55,7 +55,7 @@ async fn incidents(client: &Client) -> Vec<IncidentView> {
     incidents
 }
 
-async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
     let waited = tokio::time::timeout(PATIENCE, async {
         while !holds().await {
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -64,7 +64,7 @@ async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> 
     assert!(waited.await.is_ok(), "never came true: {what}");
 }
 
-async fn until_keyed(client: &Client, peers: usize) {
+pub(crate) async fn until_keyed(client: &Client, peers: usize) {
     until("every node shares a key with every other", || async {
         let nodes = nodes(client).await;
         let online: Vec<_> = nodes.iter().filter(|node| node.state == NodeState::Online).collect();
@@ -74,14 +74,18 @@ async fn until_keyed(client: &Client, peers: usize) {
 }
 
 /// Keys that have come and gone: the number of the newest tells how far rotation is.
-async fn newest_active(client: &Client) -> u64 {
+pub(crate) async fn newest_active(client: &Client) -> u64 {
     let View::Keys(keys) = read(client, "keys").await else { panic!("no keys") };
     let active = keys.iter().filter(|key| key.state == Some(KeyState::Active) && key.participants.len() == 2);
     active.map(|key| key.id.get()).max().unwrap_or(0)
 }
 
 /// Every entry of the exported log, stepped again, decides the same (DESIGN section 2, point 3).
-async fn replay(deployment: &Deployment, client: &Client) -> State {
+pub(crate) async fn replay(
+    deployment: &Deployment,
+    client: &Client,
+    mut see: impl FnMut(&evidence::Entry<kernel::Body>),
+) -> State {
     let mut bundle = Vec::new();
     let ExportReply::Exported(_) = client.export(&mut bundle).await.unwrap() else { panic!("held") };
     let policy = client.config().policy().unwrap();
@@ -93,6 +97,7 @@ async fn replay(deployment: &Deployment, client: &Client) -> State {
             let step = kernel::step(&state, &entry.body.event, entry.at);
             assert_eq!(step.records, entry.body.records, "entry {}", entry.index);
             state.commit(&entry.body, entry.at);
+            see(&entry);
         }
     }
     state
@@ -117,7 +122,7 @@ async fn a_mesh_keys_itself_rotates_and_survives_its_hub() {
     let second = newest_active(&client).await;
     until("keys rotate after the restart", || async { newest_active(&client).await > second + 3 }).await;
     assert!(incidents(&client).await.iter().all(|incident| !incident.open), "{:?}", incidents(&client).await);
-    let state = replay(&deployment, &client).await;
+    let state = replay(&deployment, &client, |_| {}).await;
     assert_eq!(state.nodes().len(), 3);
     for node in running {
         node.stop().await;
@@ -160,7 +165,7 @@ async fn a_compromised_node_is_cut_off_and_comes_back_only_by_two_people() {
     assert!(matches!(two.run(verdict).await.unwrap(), Reply::Done(_)));
     assert!(matches!(one.run(restore).await.unwrap(), Reply::Done(_)));
     until_keyed(&one, 2).await;
-    replay(&deployment, &one).await;
+    replay(&deployment, &one, |_| {}).await;
     for node in running {
         node.stop().await;
     }
