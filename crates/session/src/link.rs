@@ -351,3 +351,6 @@ fn closed_or<E>(closed: E, io: impl FnOnce(io::Error) -> E) -> impl FnOnce(io::E
         _ => io(error),
     }
 }
+
+#[cfg(test)]
+mod tests;
