@@ -18,11 +18,14 @@ use kernel::event::Event;
 use session::mesh::{Activation, HubMessage};
 use store::{ReadError, StoreHandle};
 use tokio::sync::mpsc;
-use types::{Hash, KeyId, NodeId};
+use types::{Hash, KeyId, Millis, NodeId};
 
 use crate::console::SignIn;
 use crate::mesh::{Mesh, forwards, saes};
 use crate::sequencer::{Order, share_name};
+
+/// How long a node that an incident concerns is watched.
+const WATCH: Millis = Millis::from_secs(600);
 
 /// What effects need.
 pub(crate) struct Effects {
@@ -65,6 +68,8 @@ impl Effects {
             }
             Effect::Verify { incident: _, keys } => self.verify(keys).await,
             Effect::Rewrap { key, replaces: _ } => self.spawn(|this| async move { this.rewrap(key).await }),
+            Effect::Watch(nodes) => self.watch(&nodes),
+            Effect::Reauthenticate(node) => self.mesh.reauthenticate(&node).await,
             Effect::CutOperator(operator) => self.sign_in.cut(&operator),
         }
     }
@@ -123,6 +128,12 @@ impl Effects {
         self.mesh.tell_all_urgently(&HubMessage::Isolate { node: node.clone(), epoch }, &node);
         self.mesh.cut(&node).await;
         self.mesh.report(Event::IsolationConfirmed { by: NodeId::hub(), node, epoch }).await;
+    }
+
+    fn watch(&self, nodes: &[NodeId]) {
+        for node in nodes {
+            self.mesh.peers.send_urgent(node, &HubMessage::Watch(WATCH));
+        }
     }
 
     /// The hub's shares of keys; a key whose share is not in the vault is absent.

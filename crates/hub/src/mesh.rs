@@ -138,6 +138,16 @@ impl Mesh {
         }
     }
 
+    /// Ends a node's sessions. It stays admitted, and comes back with a new handshake: new TLS keys,
+    /// and both its signatures over them.
+    pub(crate) async fn reauthenticate(&self, node: &NodeId) {
+        let _turn = self.turn.lock().await;
+        if self.peers.drop_node(node) {
+            tracing::info!(%node, "must authenticate anew");
+            self.report(Event::NodeDown { node: node.clone() }).await;
+        }
+    }
+
     pub(crate) async fn report(&self, event: Event) {
         // A stopped sequencer means that the hub is stopping.
         let _ = self.handle.report(event).await;

@@ -45,6 +45,10 @@ pub enum Effect {
         /// The revocation epoch from now on.
         epoch: u64,
     },
+    /// Have nodes report at the shortest interval for a while.
+    Watch(Vec<NodeId>),
+    /// End a node's sessions with the hub: to come back it proves its identity again.
+    Reauthenticate(NodeId),
     /// Send these nodes the list of forwards they take part in.
     Forwards(Vec<NodeId>),
     /// Tell these nodes which SAEs there are.

@@ -136,6 +136,12 @@ pub enum Response {
     /// Revoke an operator's credential (SM-08d).
     #[n(3)]
     RevokeOperator(#[n(0)] OperatorId),
+    /// Look at a node more closely for a while (SM-10).
+    #[n(4)]
+    Watch(#[n(0)] NodeId),
+    /// Have a node prove its identity anew (SM-07c).
+    #[n(5)]
+    Reauthenticate(#[n(0)] NodeId),
 }
 
 /// A step of the recovery sequence (KM-13).

@@ -14,8 +14,39 @@ use crate::state::incident::{Incident, IncidentState, ResponseState};
 use crate::state::keys::Slot;
 use crate::{rotation, saes};
 
-/// What an incident calls for, in the order it is done.
+/// What an incident calls for, in the order it is done: first what stops it, then a closer look.
 pub(crate) fn responses(draft: &Draft<'_>, incident: &Incident) -> Vec<Response> {
+    let mut responses = defences(draft, incident);
+    responses.extend(closer_looks(draft, incident));
+    responses
+}
+
+/// From MEDIUM on the nodes concerned are watched, and one that behaves strangely proves anew who it
+/// is (SM-07c, SM-10). Who is cut off is neither.
+fn closer_looks(draft: &Draft<'_>, incident: &Incident) -> Vec<Response> {
+    if incident.severity < Severity::Medium {
+        return Vec::new();
+    }
+    let concerned: Vec<&NodeId> = match &incident.subject {
+        Subject::Node(node) => vec![node],
+        Subject::Link(link) => vec![link.a(), link.b()],
+        Subject::Key(id) => {
+            draft.state.key(*id).map(|key| key.slot.participants().iter().collect()).unwrap_or_default()
+        }
+        Subject::Operator(_) => Vec::new(),
+    };
+    let watched = concerned.into_iter().filter(|node| !node.is_hub() && !draft.is_isolated(node));
+    let mut responses: Vec<Response> = watched.map(|node| Response::Watch(node.clone())).collect();
+    match &incident.subject {
+        // who is confirmed to be compromised is cut off, not watched
+        Subject::Node(_) if incident.severity == Severity::Critical => responses.clear(),
+        Subject::Node(node) if !responses.is_empty() => responses.push(Response::Reauthenticate(node.clone())),
+        _ => {}
+    }
+    responses
+}
+
+fn defences(draft: &Draft<'_>, incident: &Incident) -> Vec<Response> {
     let critical = incident.severity == Severity::Critical;
     match &incident.subject {
         Subject::Node(node) if node.is_hub() => critical.then_some(Response::RotateKeys).into_iter().collect(),
@@ -84,6 +115,8 @@ pub(crate) fn request(draft: &Draft<'_>, incident: &Incident, response: &Respons
         Response::RotateKeys => (Action::RespondRotateKeys, Resource::Boundary(draft.state.id()?.clone())),
         Response::IsolateNode(node) => (Action::RespondIsolateNode, Resource::Node(node_ref(draft, node)?)),
         Response::Reroute(node) => (Action::RespondReroute, Resource::Node(node_ref(draft, node)?)),
+        Response::Watch(node) => (Action::RespondWatch, Resource::Node(node_ref(draft, node)?)),
+        Response::Reauthenticate(node) => (Action::RespondReauthenticate, Resource::Node(node_ref(draft, node)?)),
         Response::RevokeOperator(id) => {
             let revoked = draft.state.operator(id)?.revoked;
             (Action::RespondRevokeOperator, Resource::Operator { id: id.clone(), revoked })
@@ -111,6 +144,14 @@ pub(crate) fn run_response(draft: &mut Draft<'_>, permit: Permit, id: IncidentId
         Response::IsolateNode(node) => isolate(draft, id, node),
         Response::RotateKeys => rotate(draft, id, &incident),
         Response::Reroute(node) => reroute(draft, id, node),
+        Response::Watch(node) => {
+            draft.record(responded(id, response));
+            draft.effect(Effect::Watch(vec![node.clone()]));
+        }
+        Response::Reauthenticate(node) => {
+            draft.record(responded(id, response));
+            draft.effect(Effect::Reauthenticate(node.clone()));
+        }
         Response::RevokeOperator(operator) => {
             draft.record(responded(id, response));
             if draft.state.operator(operator).is_some_and(|operator| !operator.revoked) {

@@ -7,10 +7,10 @@ use types::{IncidentId, Millis, NodeId};
 
 use crate::draft::Draft;
 use crate::policy::{self, Action, Actor, Decision, Facts, NodeRef, Request, Resource};
-use crate::record::{Principal, Record, Refusal};
+use crate::record::{Principal, Record, Refusal, Response};
 use crate::respond;
 use crate::state::State;
-use crate::state::incident::{Incident, IncidentState, Noted};
+use crate::state::incident::{Incident, IncidentState, Noted, ResponseState};
 use classify::{combined_ppm, severity};
 
 /// No second entry for the same signal within this span: repeats say nothing new.
@@ -173,7 +173,8 @@ fn correlate(draft: &Draft<'_>, source: &Principal, subject: &Subject, own: Seve
 }
 
 /// The open incident that takes a signal in: of the same kind, or, for a confirmed compromise and
-/// for links, any about the same subject.
+/// for links, any about the same subject. A node that came back after it was cut off is answered
+/// anew: what was done before is undone.
 fn open_incident<'s>(
     state: &'s State,
     subject: &Subject,
@@ -181,7 +182,16 @@ fn open_incident<'s>(
     severity: Severity,
 ) -> Option<(IncidentId, &'s Incident)> {
     let any_kind = severity == Severity::Critical || matches!(subject, Subject::Link(_));
-    state.open_incidents().find(|(_, one)| one.subject == *subject && (one.kind == kind || any_kind))
+    let takes_in = |one: &Incident| one.subject == *subject && (one.kind == kind || any_kind) && !undone(state, one);
+    state.open_incidents().find(|(_, one)| takes_in(one))
+}
+
+/// Whether operators restored a node that this incident had cut off.
+fn undone(state: &State, incident: &Incident) -> bool {
+    let isolations = incident.responses.iter().filter(|(_, done)| **done == ResponseState::Done);
+    isolations
+        .into_iter()
+        .any(|(response, _)| matches!(response, Response::IsolateNode(node) if !state.is_isolated(node)))
 }
 
 impl Incident {

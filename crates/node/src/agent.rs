@@ -104,11 +104,15 @@ pub(crate) struct Agent {
     reported: Reported,
     /// Pairs whose keys the streams were told of.
     paired: BTreeSet<NodeId>,
+    next_report: Instant,
+    /// The hub looks closely until then.
+    watched_until: Option<Instant>,
 }
 
 impl Agent {
     pub(crate) fn new(parts: Parts) -> Self {
         let hub_prekeys = Prekeys::new(Arc::clone(&parts.entropy));
+        let next_report = Instant::now() + parts.report;
         let mut agent = Self {
             parts,
             hub: None,
@@ -119,6 +123,8 @@ impl Agent {
             hub_forwards: Vec::new(),
             reported: Reported::default(),
             paired: BTreeSet::new(),
+            next_report,
+            watched_until: None,
         };
         agent.tell_streams();
         agent.set_forwards();
@@ -133,15 +139,14 @@ impl Agent {
     ) -> Result<(), NodeError> {
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut report = Instant::now() + self.parts.report;
         loop {
             let input = tokio::select! {
                 biased;
                 Some(input) = urgent.recv() => input,
                 _ = look.tick() => {
                     self.look();
-                    if Instant::now() >= report {
-                        report = Instant::now() + self.parts.report;
+                    if Instant::now() >= self.next_report {
+                        self.next_report = Instant::now() + self.report_every();
                         self.report();
                     }
                     continue;
@@ -250,6 +255,7 @@ impl Agent {
                 self.hub_forwards = list;
                 self.set_forwards();
             }
+            HubMessage::Watch(span) => self.watch(span.into()),
             HubMessage::Verify(keys) => {
                 let (receipts, missing) = self.parts.ring.verify(&keys);
                 self.tell_receipts(receipts);

@@ -5,7 +5,7 @@
 use minicbor::{Decode, Encode};
 use types::mesh::{Delivery, ForwardSpec, KeyType, LinkReport, SignalKind, Subject};
 use types::sae::{Handout, KmeSpec, SaeSpec};
-use types::{ForwardId, Hash, KeyId, LinkId, NodeId, Timestamp};
+use types::{ForwardId, Hash, KeyId, LinkId, Millis, NodeId, Timestamp};
 
 /// A range of bits of a quantum link's pool, in one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
@@ -143,6 +143,9 @@ pub enum HubMessage {
     /// From the KME of another node, relayed.
     #[n(12)]
     Kme(#[n(0)] KmeFrame),
+    /// Report at the shortest interval for so many milliseconds.
+    #[n(13)]
+    Watch(#[n(0)] Millis),
 }
 
 /// What the KMEs of two nodes say to each other, on one hop.

@@ -88,7 +88,9 @@ impl Hub {
             | Effect::Forwards(_)
             | Effect::Saes(_)
             | Effect::HandoutsKept { .. }
-            | Effect::CutOperator(_) => {}
+            | Effect::CutOperator(_)
+            | Effect::Watch(_)
+            | Effect::Reauthenticate(_) => {}
             Effect::Destroy(keys) => self.forget(keys, ToNode::Forget, todo),
             Effect::Purge(keys) => self.forget(keys, ToNode::Purge, todo),
             Effect::Isolate { node, epoch } => {

@@ -47,5 +47,7 @@ pub(super) fn of_response(response: &Response) -> String {
         Response::IsolateNode(node) => format!("isolate node {node}"),
         Response::Reroute(node) => format!("take the forwards of node {node} away"),
         Response::RevokeOperator(operator) => format!("revoke the credential of operator {operator}"),
+        Response::Watch(node) => format!("look at node {node} more closely"),
+        Response::Reauthenticate(node) => format!("have node {node} prove its identity anew"),
     }
 }

@@ -68,6 +68,10 @@ actions! {
     RespondReroute = "respond_reroute",
     /// The engine revokes an operator.
     RespondRevokeOperator = "respond_revoke_operator",
+    /// The engine looks at a node more closely.
+    RespondWatch = "respond_watch",
+    /// The engine has a node prove its identity anew.
+    RespondReauthenticate = "respond_reauthenticate",
     /// A node reports something noticed.
     NodeSignal = "node_signal",
     /// A node opens streams of a forward.

@@ -1,11 +1,12 @@
 //! Assisted mode: the engine classifies and recommends; people decide (SM-09).
 
+use kernel::event::Command;
 use kernel::record::{Principal, Record, Refusal, Response};
 use kernel::response_digest;
 use types::mesh::{NodeState, Severity};
 use types::{Hash, Millis, RequestId};
 
-use crate::{World, compromised, is_carried_out, name, refusal};
+use crate::{World, compromised, decision, is_carried_out, name, refusal};
 
 fn isolate() -> Response {
     Response::IsolateNode(name("n2"))
@@ -51,11 +52,18 @@ fn a_response_is_held_until_a_person_approves() {
     assert_eq!(refusal(&world.approve("op2", (request, digest))), Some(Refusal::NoSuchRequest));
 }
 
+/// SM-04: to deny what the engine decided takes two people, like any override.
 #[test]
 fn a_denied_response_is_not_carried_out() {
     let (mut world, held) = assisted();
     let (request, digest, _) = held[0].clone();
-    let records = world.deny("op2", (request, digest));
+    let deny = Command::Deny { request, digest };
+    let asked = world.held("op2", deny.clone());
+    assert!(world.state.access().held().contains_key(&request), "one person alone does not override");
+    assert_eq!(decision(&world.approve("op2", asked)), Some((false, vec!["never-own-request".to_owned()])));
+    world.approve("op1", asked);
+    let grant = world.granted("op2", deny.clone());
+    let records = world.present("op2", deny, grant);
     assert!(records.contains(&Record::HeldEnded { request, by: Some(name("op2")) }) && !is_carried_out(&records));
     assert_eq!(refusal(&world.approve("op1", (request, digest))), Some(Refusal::NoSuchRequest));
     assert_eq!(state_of_n2(&world), NodeState::Offline);

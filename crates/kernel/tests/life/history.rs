@@ -148,7 +148,7 @@ fn settings() -> impl Strategy<Value = Settings> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// KM-01, KM-02, KM-04, KM-07, KM-12, SM-02, DESIGN section 2: see the invariants by name.
+    /// KM-01, KM-02, KM-04, KM-07, KM-12, SM-02: see the invariants by name.
     #[test]
     fn every_history_keeps_the_invariants_and_replays(settings in settings(), turns in vec(turn(), 1..250)) {
         let mut world = World::new(NODES, settings);

@@ -7,7 +7,7 @@ use evidence::Entry;
 use kernel::effect::Effect;
 use kernel::event::Event;
 use kernel::key::{KeyEvent, Outcome, next};
-use kernel::record::Record;
+use kernel::record::{Record, Response};
 use kernel::{Body, State, Step};
 use types::mesh::{KeyState, KeyType, NodeState};
 use types::{Hash, KeyId, NodeId, Timestamp};
@@ -183,7 +183,7 @@ fn numbers_are_never_given_twice(state: &State, step: &Step) {
     }
 }
 
-/// DESIGN section 2: an effect starts only from a record of its own step that speaks of it.
+/// SM-08e: an effect starts only from a record of its own step that speaks of it.
 fn every_effect_has_a_record(step: &Step) {
     let moved = |key: &KeyId, states: &[KeyState]| {
         step.records
@@ -191,6 +191,8 @@ fn every_effect_has_a_record(step: &Step) {
             .any(|record| matches!(record, Record::KeyMoved { key: one, to, .. } if one == key && states.contains(to)))
     };
     let has = |wanted: &dyn Fn(&Record) -> bool| step.records.iter().any(wanted);
+    let responded =
+        |record: &Record, wanted: &Response| matches!(record, Record::Responded { response, .. } if response == wanted);
     let reconnected = has(&|record| matches!(record, Record::NodeMoved { to: NodeState::Online, .. }));
     for effect in &step.effects {
         let evidenced = match effect {
@@ -228,6 +230,10 @@ fn every_effect_has_a_record(step: &Step) {
                 matches!(record, Record::HandedOut { number: one, .. } if one == number)
                     || matches!(record, Record::Refused(_))
             }),
+            Effect::Watch(nodes) => {
+                nodes.iter().all(|node| has(&|record| responded(record, &Response::Watch(node.clone()))))
+            }
+            Effect::Reauthenticate(node) => has(&|record| responded(record, &Response::Reauthenticate(node.clone()))),
             Effect::CutOperator(operator) => {
                 has(&|record| matches!(record, Record::OperatorRevoked { operator: one } if one == operator))
             }

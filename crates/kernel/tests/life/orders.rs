@@ -85,14 +85,7 @@ fn a_restored_node_gets_new_keys() {
     let before = world.state.keys_of(&node(2));
     world.compromise(2);
     world.settle();
-    world.send("op1", &Command::RestoreNode { node: node(2) }, None);
-    assert_eq!(world.state.node(&node(2)).unwrap().state, NodeState::Isolated, "one person does not suffice");
-    world.now = world.now + Millis::from_secs(1);
-    let held = world.state.access().held().iter().next().map(|(id, held)| (*id, held.digest)).unwrap();
-    world.send("op2", &Command::Approve { request: held.0, digest: held.1 }, None);
-    let step = world.command(&Command::RestoreNode { node: node(2) });
-    assert!(step.effects.iter().any(|effect| matches!(effect, Effect::Readmit { .. })));
-    world.up(2);
+    world.restore(2);
     world.settle();
     for slot in [pair(1, 2), pair(2, 3), Slot::identity(&node(2))] {
         let (key, state) = world.in_use(&slot).unwrap();

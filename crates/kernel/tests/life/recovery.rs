@@ -213,3 +213,35 @@ fn two_compromises_at_once_are_both_recovered() {
     assert_eq!(world.in_use(&pair(1, 6)).unwrap().1, KeyState::Active);
     world.assert_replays();
 }
+
+/// SM-02, SM-08b: a node that operators restored is cut off again, also while the first incident is
+/// still open.
+#[test]
+fn a_restored_node_that_falls_again_is_cut_off_again() {
+    let mut world = World::keyed(4, Settings::default());
+    world.deaf.insert(node(4));
+    world.compromise(2);
+    world.restore(2);
+    assert_eq!(world.state.open_incidents().count(), 1, "one node has not confirmed yet");
+    assert_eq!(world.state.node(&node(2)).unwrap().state, NodeState::Online);
+    world.now = world.now + Millis::from_secs(11);
+    world.compromise(2);
+    assert_eq!(world.state.node(&node(2)).unwrap().state, NodeState::Isolated);
+    assert_eq!(world.state.open_incidents().count(), 2);
+    world.assert_replays();
+}
+
+/// SM-07c, SM-10: what is more likely than not wrong with a node has it watched, and prove anew who
+/// it is; its links and keys only have it watched; what is unlikely does neither.
+#[test]
+fn strange_behaviour_is_watched_and_asked_for_a_new_proof() {
+    let mut world = World::keyed(3, Settings::default());
+    let low = world.signal(Subject::Node(node(1)), SignalKind::Replay, 400_000);
+    assert_eq!(low.effects, []);
+    let medium = world.signal(Subject::Node(node(1)), SignalKind::AuthFailure, 600_000);
+    assert_eq!(medium.effects, [Effect::Watch(vec![node(1)]), Effect::Reauthenticate(node(1))]);
+    let link = types::LinkId::new(node(2), node(3)).unwrap();
+    let medium = world.signal(Subject::Link(link), SignalKind::AuthFailure, 600_000);
+    assert_eq!(medium.effects, [Effect::Watch(vec![node(2)]), Effect::Watch(vec![node(3)])]);
+    world.assert_replays();
+}

@@ -155,6 +155,19 @@ impl World {
         self.signal(Subject::Node(node(n)), SignalKind::NodeCompromise, 1_000_000)
     }
 
+    /// Two operators bring an isolated node back, and it connects.
+    pub(crate) fn restore(&mut self, n: usize) {
+        let command = Command::RestoreNode { node: node(n) };
+        self.send("op1", &command, None);
+        assert_eq!(self.state.node(&node(n)).unwrap().state, NodeState::Isolated, "one person does not suffice");
+        self.now = self.now + Millis::from_secs(1);
+        let held = self.state.access().held().iter().next().map(|(id, held)| (*id, held.digest)).unwrap();
+        self.send("op2", &Command::Approve { request: held.0, digest: held.1 }, None);
+        let step = self.command(&command);
+        assert!(step.effects.iter().any(|effect| matches!(effect, Effect::Readmit { .. })));
+        self.up(n);
+    }
+
     /// One signed request of an operator.
     pub(crate) fn send(&mut self, operator: &str, command: &Command, grant: Option<GrantId>) -> Step {
         let request = Request {
@@ -228,6 +241,7 @@ impl World {
             }
             Effect::Retire(_) | Effect::Destroy(_) | Effect::Readmit { .. } => {}
             Effect::Forwards(_) | Effect::CutOperator(_) | Effect::Saes(_) | Effect::HandoutsKept { .. } => {}
+            Effect::Watch(_) | Effect::Reauthenticate(_) => {}
         }
     }
 

@@ -68,6 +68,7 @@ fn operator_questions() -> Vec<Question> {
         question("approve engine's", Action::Approve, held(None), Facts::None),
         question("approve own", Action::Approve, held(Some("op1")), Facts::None),
         question("deny other's", Action::Deny, held(Some("op9")), Facts::None),
+        question("deny engine's", Action::Deny, held(None), Facts::None),
     ]
 }
 
@@ -80,6 +81,8 @@ fn engine_questions() -> Vec<Question> {
         questions.push(severity(class.as_str(), Action::RespondIsolateNode, n2(), *class));
         questions.push(severity(class.as_str(), Action::RespondReroute, n2(), *class));
         questions.push(severity(class.as_str(), Action::RespondRevokeOperator, op9(), *class));
+        questions.push(severity(class.as_str(), Action::RespondWatch, n2(), *class));
+        questions.push(severity(class.as_str(), Action::RespondReauthenticate, n2(), *class));
     }
     questions
 }

@@ -127,7 +127,9 @@ type Asked = (Actor, Action, Resource, Facts);
 fn a_question() -> impl Strategy<Value = Asked> {
     let severity = || prop::sample::select(Severity::ALL);
     let forward = || (a_node(), a_node()).prop_map(|(from, to)| Resource::Forward { from, to });
-    let respond_node = prop::sample::select(&[Action::RespondIsolateNode, Action::RespondReroute][..]);
+    let respond_node =
+        [Action::RespondIsolateNode, Action::RespondReroute, Action::RespondWatch, Action::RespondReauthenticate];
+    let respond_node = prop::sample::select(respond_node.to_vec());
     let on_node = prop::sample::select(&[Action::AdmitNode, Action::RestoreNode][..]);
     let on_forward = prop::sample::select(&[Action::AddForward, Action::RemoveForward][..]);
     let rotate = prop::sample::select(&[Action::Rotate, Action::RotateEmergency][..]);
@@ -285,6 +287,9 @@ proptest! {
             match request.action {
                 Action::AdmitNode | Action::RotateEmergency | Action::SetAssisted => prop_assert!(needs.grant),
                 Action::RestoreNode => prop_assert!(needs.grant && needs.approvals >= 1),
+                Action::Deny if matches!(request.resource, Resource::Held { asker: None, .. }) => {
+                    prop_assert!(needs.grant && needs.approvals >= 1);
+                }
                 Action::RespondRotateKeys | Action::RespondIsolateNode | Action::RespondReroute => {
                     prop_assert_eq!(needs.approvals >= 1, request.assisted);
                 }

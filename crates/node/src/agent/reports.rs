@@ -11,6 +11,10 @@ use super::Agent;
 
 /// The same signal is not told more often than this.
 const SIGNAL_EVERY: Duration = Duration::from_secs(1);
+/// Time between reports while the hub looks closely.
+const WATCHED: Duration = Duration::from_secs(1);
+/// Longest time the hub can ask for at once.
+const WATCH_LIMIT: Duration = Duration::from_secs(3_600);
 /// Different signals remembered.
 const MAX_SIGNALS: usize = 1_024;
 
@@ -54,6 +58,20 @@ impl Agent {
         for id in forged {
             self.signal(Subject::Link(id), SignalKind::AuthFailure, 300_000);
         }
+    }
+
+    /// The hub wants to see more for a while (SM-10).
+    pub(super) fn watch(&mut self, span: Duration) {
+        let now = Instant::now();
+        let until = now + span.min(WATCH_LIMIT);
+        self.watched_until = Some(self.watched_until.map_or(until, |before| before.max(until)));
+        self.next_report = now;
+    }
+
+    /// Time between two reports.
+    pub(super) fn report_every(&self) -> Duration {
+        let watched = self.watched_until.is_some_and(|until| Instant::now() < until);
+        if watched { self.parts.report.min(WATCHED) } else { self.parts.report }
     }
 
     /// Tells the figures of every link this node measures, and the use of its keys.
