@@ -27,6 +27,10 @@ use crate::config::{ClientConfig, ConfigError};
 use crate::error::ErrorBody;
 use crate::{request, routes, tls};
 
+mod live;
+
+pub use live::LiveStatus;
+
 /// Longest wait for a connection, and for a byte of an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -264,7 +268,7 @@ impl Client {
         self.send(Method::POST, routes::REQUESTS, Bytes::from(cbor::to_vec(&signed))).await
     }
 
-    /// Verifies a grant as what it is: an entry of the log (DESIGN section 2).
+    /// Verifies a grant as what it is: an entry of the log.
     fn check_grant(&self, grant: &GrantView, command: &Command) -> Result<(), ClientError> {
         let bad = |reason: String| ClientError::BadGrant(reason);
         let entry = hex::decode(&grant.entry).map_err(|error| bad(error.to_string()))?;

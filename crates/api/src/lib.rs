@@ -19,6 +19,6 @@ pub mod tls;
 pub mod view;
 
 pub use answer::{Answer, Done, GrantView, HeldView, Outcome};
-pub use client::{Client, ClientError, Reply};
+pub use client::{Client, ClientError, LiveStatus, Reply};
 pub use config::{ClientConfig, ConfigError};
 pub use error::{ErrorBody, ErrorCode};

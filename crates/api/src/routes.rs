@@ -36,6 +36,9 @@ pub const CONSOLE_STYLE: &str = "/console.css";
 /// `POST`: ends the browser's session.
 pub const CONSOLE_LEAVE: &str = "/console/leave";
 
+/// Content type of a status that is watched: a line of JSON a change.
+pub const LINES: &str = "application/x-ndjson";
+
 /// Content type of a signed request.
 pub const CBOR: &str = "application/cbor";
 

@@ -12,7 +12,10 @@ use types::mesh::{
 use types::sae::{KmeSpec, SaeSpec};
 use types::{BoundaryId, ForwardId, Hash, IncidentId, KeyId, NodeId, OperatorId, RequestId, Timestamp};
 
-/// What [`kernel::event::Command::Read`] names.
+/// The word in a read command that is answered by a stream of [`StatusView`]s.
+pub const STATUS_LIVE: &str = "status-live";
+
+/// What [`kernel::event::Command::Read`] names, besides [`STATUS_LIVE`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Topic {
     /// [`StatusView`].
@@ -393,7 +396,7 @@ mod tests {
     use types::mesh::{Delivery, Function, KeyState, KeyType, NodeState};
     use types::{Hash, NodeId};
 
-    /// The exact shape that issue 2 fixes for `status --json`.
+    /// The exact shape that scripts rely on (`status --json`).
     #[test]
     fn a_status_has_the_agreed_members() {
         let n1: NodeId = "n1".parse().unwrap();

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::{Response, StatusCode};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use types::{OperatorId, Timestamp};
 
 use crate::clock::TimeSource;
@@ -47,6 +47,11 @@ impl Console {
         Arc::clone(&self.history)
     }
 
+    /// A place among those that watch; `None` where too many do.
+    pub(crate) fn place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.live).try_acquire_owned().ok()
+    }
+
     /// The whole page.
     pub(crate) async fn page(&self, handle: &Handle, operator: &OperatorId) -> Result<String, SubmitError> {
         let history = self.history();
@@ -61,7 +66,7 @@ impl Console {
         cookie: String,
         time: TimeSource,
     ) -> Option<mpsc::Receiver<std::io::Result<Bytes>>> {
-        let place = Arc::clone(&self.live).try_acquire_owned().ok()?;
+        let place = self.place()?;
         let (updates, events) = mpsc::channel(1);
         let (sign_in, history) = (Arc::clone(&self.sign_in), self.history());
         tokio::spawn(async move {

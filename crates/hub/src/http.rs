@@ -7,6 +7,7 @@
 mod body;
 mod guard;
 mod limits;
+mod live;
 mod public_log;
 mod requests;
 mod router;

@@ -47,7 +47,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Fibre(Fibre),
     /// Show the state of the mesh.
-    Status,
+    Status(Status),
     /// Nodes of the mesh.
     #[command(subcommand)]
     Nodes(Nodes),
@@ -80,6 +80,13 @@ pub(crate) enum Command {
     Console,
     /// Check the deployment, or a key management entity, and say what to do about what is wrong.
     Doctor(Doctor),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// Go on showing it as it changes.
+    #[arg(long)]
+    pub(crate) watch: bool,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -2,7 +2,7 @@
 
 use api::answer::{HeldView, Outcome};
 use api::view::{Topic, View};
-use api::{Client, ClientError, ErrorCode, Reply};
+use api::{Client, ClientError, ErrorCode, LiveStatus, Reply};
 use kernel::event;
 use serde::Serialize;
 
@@ -40,6 +40,11 @@ impl Context {
             },
             Reply::Held(_) => Err(unexpected()),
         }
+    }
+
+    /// Watches the boundary.
+    pub(crate) async fn watch(&self) -> Result<LiveStatus, Fault> {
+        self.client()?.watch().await.map_err(fault)
     }
 
     /// Has a command carried out, with a grant where it needs one.

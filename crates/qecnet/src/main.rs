@@ -49,7 +49,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Fault> {
         Command::Hub(part) => command::part::hub(part.run).await,
         Command::Node(part) => command::part::node(part.run).await,
         Command::Fibre(fibre) => command::fibre::run(&context, fibre).await,
-        Command::Status => command::status::run(&context).await,
+        Command::Status(status) => command::status::run(&context, &status).await,
         Command::Nodes(nodes) => command::nodes::run(&context, nodes).await,
         Command::Keys(keys) => command::keys::run(&context, keys).await,
         Command::Links(links) => command::links::run(&context, links).await,

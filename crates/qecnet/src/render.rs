@@ -248,6 +248,8 @@ fn response(response: &Response) -> String {
         Response::IsolateNode(node) => format!("isolate {node}"),
         Response::Reroute(node) => format!("reroute around {node}"),
         Response::RevokeOperator(operator) => format!("revoke {operator}"),
+        Response::Watch(node) => format!("watch {node} closely"),
+        Response::Reauthenticate(node) => format!("have {node} authenticate anew"),
     }
 }
 

@@ -108,7 +108,7 @@ async fn settle(core: &mut Core, events: Vec<Event>, now: Timestamp) -> Vec<Effe
     }
 }
 
-/// DESIGN section 2, point 2: after any stop, what is read back is byte for byte what was durable.
+/// KM-01: after any stop, what is read back is byte for byte what was durable.
 #[tokio::test]
 async fn a_restart_reads_back_the_same_state_with_and_without_a_snapshot() {
     let site = Site::new();

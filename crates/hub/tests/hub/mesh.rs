@@ -80,7 +80,7 @@ pub(crate) async fn newest_active(client: &Client) -> u64 {
     active.map(|key| key.id.get()).max().unwrap_or(0)
 }
 
-/// Every entry of the exported log, stepped again, decides the same (DESIGN section 2, point 3).
+/// Every entry of the exported log, stepped again, decides the same (QT-10).
 pub(crate) async fn replay(
     deployment: &Deployment,
     client: &Client,

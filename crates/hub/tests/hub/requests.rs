@@ -57,7 +57,7 @@ async fn a_request_counts_once_and_only_as_it_was_signed() {
     hub.stop().await;
 }
 
-/// QT-09, DESIGN section 2: a critical command runs on a grant that proves itself, and only once.
+/// QT-09: a critical command runs on a grant that proves itself, and only once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_critical_command_runs_on_a_grant_that_is_a_log_proof() {
     let deployment = Deployment::new(0);

@@ -4,23 +4,22 @@ use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
-use api::view::{StatusView, Topic, View};
+use api::LiveStatus;
+use api::view::StatusView;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 use types::mesh::{KeyState, KeyType, NodeState};
 
 use crate::cli::Up;
 use crate::command::console;
-use crate::context::{Context, unexpected};
+use crate::context::Context;
 use crate::exit::{Exit, Fault, OrExit};
 use crate::output;
 use crate::render;
 use crate::supervise::{Happening, Supervisor};
 
-/// Between two looks at a mesh that is coming up, and at one that is up. Every look is a signed
-/// request and an entry of the log.
-const LOOK_SOON: Duration = Duration::from_secs(1);
-const LOOK_LATER: Duration = Duration::from_secs(10);
+/// Between two attempts to watch a hub that is not there yet.
+const AGAIN: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(context: &Context, up: &Up) -> Result<Exit, Fault> {
     let fresh = context.deployment.prepare(up)?;
@@ -34,16 +33,24 @@ pub(crate) async fn run(context: &Context, up: &Up) -> Result<Exit, Fault> {
     let mut supervisor = Supervisor::start(&program, context.deployment.parts()?);
     let mut interrupt = signal(SignalKind::interrupt()).or_exit(Exit::Failed, "cannot wait for Ctrl-C")?;
     let mut terminate = signal(SignalKind::terminate()).or_exit(Exit::Failed, "cannot wait for a stop")?;
-    let mut next_look = Instant::now() + LOOK_SOON;
+    let mut status: Option<LiveStatus> = None;
+    let mut again = Instant::now() + AGAIN;
     loop {
         tokio::select! {
             happening = supervisor.next() => match happening {
                 Some(happening) => live.happened(&happening)?,
                 None => break,
             },
-            () = sleep_until(next_look) => {
-                live.look(context).await?;
-                next_look = Instant::now() + if live.settled { LOOK_LATER } else { LOOK_SOON };
+            next = next(&mut status), if status.is_some() => match next {
+                Some(now) => live.show(context, &now).await?,
+                None => status = None,
+            },
+            () = sleep_until(again), if status.is_none() => {
+                status = context.watch().await.ok();
+                if status.is_none() {
+                    live.draw("waiting for the hub …\n")?;
+                }
+                again = Instant::now() + AGAIN;
             }
             _ = interrupt.recv() => break,
             _ = terminate.recv() => break,
@@ -55,6 +62,11 @@ pub(crate) async fn run(context: &Context, up: &Up) -> Result<Exit, Fault> {
     Ok(Exit::Ok)
 }
 
+/// The next change; `None` where the hub has gone.
+async fn next(status: &mut Option<LiveStatus>) -> Option<StatusView> {
+    status.as_mut()?.next().await.ok().flatten()
+}
+
 /// What is on the screen: on a terminal a block that is drawn anew, elsewhere a line a change.
 struct Live {
     json: bool,
@@ -62,7 +74,6 @@ struct Live {
     drawn_lines: usize,
     pids: BTreeMap<String, u32>,
     signed_in: bool,
-    settled: bool,
     last_line: String,
 }
 
@@ -74,7 +85,6 @@ impl Live {
             drawn_lines: 0,
             pids: BTreeMap::new(),
             signed_in: false,
-            settled: false,
             last_line: String::new(),
         }
     }
@@ -98,7 +108,6 @@ impl Live {
                 }
             }
             Happening::Died { name, status } => {
-                self.settled = false;
                 self.say(&format!("{name} ended ({status}); starting it again. Its log says why."))?;
             }
             Happening::CannotStart { name, error } => {
@@ -108,25 +117,19 @@ impl Live {
         Ok(())
     }
 
-    /// Shows how the mesh stands, once the hub answers.
-    async fn look(&mut self, context: &Context) -> Result<(), Fault> {
-        let status = match context.read(Topic::Status).await {
-            Ok(View::Status(status)) => status,
-            Ok(_) => return Err(unexpected()),
-            Err(_) => return self.draw("waiting for the hub …\n").map_err(Fault::from),
-        };
+    /// Shows how the mesh stands.
+    async fn show(&mut self, context: &Context, status: &StatusView) -> Result<(), Fault> {
         if !self.signed_in {
             let link = console::sign_in_link(context).await?;
             self.say(&format!("console  {link}   (works once; `qecnet console` makes another)"))?;
             self.signed_in = true;
         }
-        self.settled = is_settled(&status);
         if self.json {
-            output::json(&status)?;
+            output::json(status)?;
         } else if self.terminal {
-            self.draw(&format!("{}\nCtrl-C stops everything.\n", render::status(&status)))?;
+            self.draw(&format!("{}\nCtrl-C stops everything.\n", render::status(status)))?;
         } else {
-            let line = summary(&status);
+            let line = summary(status);
             if line != self.last_line {
                 self.say(&line)?;
                 self.last_line = line;
@@ -153,12 +156,6 @@ impl Live {
         }
         Ok(())
     }
-}
-
-/// Every node online and every link measured.
-fn is_settled(status: &StatusView) -> bool {
-    status.nodes.iter().all(|node| node.state == NodeState::Online)
-        && status.links.iter().all(|link| link.qber.is_some())
 }
 
 fn summary(status: &StatusView) -> String {
