@@ -11,6 +11,7 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use aws_lc_rs::hkdf::{HKDF_SHA512, KeyType, Salt};
+use types::Label;
 use types::limits::KEY_ENTROPY_BITS;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -170,7 +171,7 @@ impl Mixer {
         }
         let mut okm = Zeroizing::new([0; STATE + BLOCK]);
         let prk = Salt::new(HKDF_SHA512, &*self.state).extract(&raw);
-        prk.expand(&[b"qecnet/crypto/entropy/v1"], Length(okm.len()))
+        prk.expand(&[Label::ENTROPY.as_str().as_bytes()], Length(okm.len()))
             .and_then(|expanded| expanded.fill(&mut *okm))
             .map_err(|_| EntropyError::Conditioner)?;
         self.state.copy_from_slice(&okm[..STATE]);

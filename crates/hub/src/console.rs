@@ -1,6 +1,7 @@
 //! The console: one page, rendered here, live over server-sent events. It only shows; every command
 //! is signed by an operator's key, which a browser does not have.
 
+mod diagram;
 mod history;
 mod links;
 mod page;

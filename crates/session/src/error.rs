@@ -102,7 +102,7 @@ pub enum HandshakeError {
 }
 
 impl HandshakeError {
-    /// Sorts an error of a TLS stream, also of one made with [`operator`](crate::operator): a wrong
+    /// Sorts an error of a TLS stream: a wrong
     /// pin, an expired certificate or a missing group comes out as such.
     pub fn from_io(error: io::Error) -> Self {
         match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {

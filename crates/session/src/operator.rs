@@ -1,17 +1,15 @@
-//! TLS for operators, applications and browsers: TLS 1.3 with X25519MLKEM768 and nothing less. Who
-//! the caller is, each request proves for itself.
+//! TLS of a listener for operators, applications and browsers: TLS 1.3 with X25519MLKEM768 and nothing
+//! less. Who the caller is, each request proves for itself.
 
 use std::sync::Arc;
 
-use rustls::client::{ClientConfig, Resumption};
 use rustls::server::{NoServerSessionStorage, ServerConfig};
 use rustls::version::TLS13;
 
-use crate::certificate::{Certificate, SpkiPin, TlsKey};
+use crate::certificate::{Certificate, TlsKey};
 use crate::group::operator_provider;
-use crate::verify::PinVerifier;
 
-/// The server's side. Speaks HTTP/1.1 by ALPN.
+/// The configuration of the listener. Speaks HTTP/1.1 by ALPN.
 ///
 /// # Errors
 /// The error of the TLS library, for example a certificate of another key.
@@ -22,23 +20,6 @@ pub fn server_config(key: &TlsKey, certificate: &Certificate) -> Result<Arc<Serv
         .with_single_cert(vec![certificate.0.clone()], key.private_der())?;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
-}
-
-/// The side of our own client, which knows the server by its pin.
-///
-/// # Errors
-/// The error of the TLS library.
-pub fn client_config(server: &str, pin: SpkiPin) -> Result<Arc<ClientConfig>, rustls::Error> {
-    let provider = operator_provider();
-    let verifier = PinVerifier::one(server.to_owned(), pin, &provider);
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&TLS13])?
-        .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
-    config.resumption = Resumption::disabled();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }

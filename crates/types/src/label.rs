@@ -48,6 +48,8 @@ labels! {
     PAIR_KEY = "qecnet/key/pair/v1";
     /// Key with which a participant proves that it holds a pair's key.
     KEY_CONFIRM = "qecnet/key/confirm/v1";
+    /// Output and next state of the entropy source's conditioner.
+    ENTROPY = "qecnet/crypto/entropy/v1";
     /// Shared secret of the hybrid KEM, from its two halves.
     HYBRID_KEM = "qecnet/crypto/hybrid-kem/v1";
     /// Message under both halves of a hybrid signature.

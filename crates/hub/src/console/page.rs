@@ -1,8 +1,9 @@
 use api::view::{IncidentView, StatusView};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use types::OperatorId;
-use types::mesh::{KeyState, NodeState, Severity};
+use types::mesh::{NodeState, Severity};
 
+use super::diagram;
 use super::history::History;
 use super::links;
 use super::time_of_day;
@@ -67,7 +68,8 @@ pub(super) fn content(look: &Look<'_>, history: &History) -> Markup {
         @if let Some(fault) = look.fault { p.bad role="alert" { "Nothing can be recorded: " (fault) } }
         div.grid {
             section.wide { (overview(&status, look)) }
-            section.wide { (lifecycle(&status)) }
+            section.wide { h2 { "Life of keys" } (diagram::life(&status.keys.by_state)) }
+            section.wide { (diagram::rotation(look.state)) }
             section { (nodes(&status)) }
             section { (types_of_keys(&status)) }
             section.wide { (links::table(&links)) }
@@ -85,17 +87,6 @@ fn overview(status: &StatusView, look: &Look<'_>) -> Markup {
             " · assisted mode " @if status.assisted { span.warn { "on" } } @else { span.dim { "off" } }
             " · open incidents "
             @if status.incidents.open > 0 { span.bad { (status.incidents.open) } } @else { span.ok { "0" } }
-        }
-    }
-}
-
-fn lifecycle(status: &StatusView) -> Markup {
-    html! {
-        h2 { "Keys by state" }
-        ol.life {
-            @for state in KeyState::ALL {
-                li { b { (status.keys.by_state.get(state).copied().unwrap_or(0)) } span { (state) } }
-            }
         }
     }
 }

@@ -262,3 +262,10 @@ pub struct Succession {
     #[cbor(skip)]
     pub(crate) due: Option<Timestamp>,
 }
+
+impl Succession {
+    /// Every key of the slot that is not destroyed.
+    pub fn keys(&self) -> impl Iterator<Item = KeyId> {
+        self.keys.iter().copied()
+    }
+}

@@ -27,7 +27,7 @@ fn the_console_shows_the_mesh_and_its_link_works_once() {
         let page = dump(profile.path(), &link);
         (!page.is_empty()).then_some(page)
     });
-    for wanted in ["n1", "n2", "n3", "grid", "lng", "access", "ONLINE", "qkd+kem", "ACTIVE"] {
+    for wanted in ["n1", "n2", "n3", "grid", "lng", "access", "ONLINE", "qkd+kem", "ACTIVE", "rotation of n1 – n2"] {
         assert!(page.contains(wanted), "`{wanted}` is not on the page:\n{page}");
     }
     let stranger = tempfile::tempdir().unwrap();
