@@ -28,7 +28,7 @@ async fn a_sign_in_link_works_once_and_opens_the_live_page() {
     let page = deployment.exchange(&hub, Method::GET, routes::CONSOLE, &[("cookie", &cookie)], "").await;
     let text = String::from_utf8(page.body.to_vec()).unwrap();
     assert_eq!(page.status, 200);
-    for wanted in ["signed in as op1", "Quantum links", "n1 – n2", "Keys by state", "Incidents", "<main id=\"content\""]
+    for wanted in ["signed in as op1", "Quantum links", "n1 – n2", "Life of keys", "Incidents", "<main id=\"content\""]
     {
         assert!(text.contains(wanted), "{wanted} is missing");
     }

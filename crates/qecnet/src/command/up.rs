@@ -56,6 +56,7 @@ pub(crate) async fn run(context: &Context, up: &Up) -> Result<Exit, Fault> {
             _ = terminate.recv() => break,
         }
     }
+    drop(status);
     live.say("stopping")?;
     supervisor.stop().await;
     live.say("stopped; start again with the same --dir to resume")?;
