@@ -107,6 +107,7 @@ impl Agent {
             HubMessage::Roster { .. }
             | HubMessage::Readmit { .. }
             | HubMessage::Forwards(_)
+            | HubMessage::Watch(_)
             | HubMessage::Saes(_)
             | HubMessage::HandoutsKept { .. }
             | HubMessage::Kme(_) => {}
