@@ -179,12 +179,14 @@ fn is_bulk(event: &Event) -> bool {
         | Event::DeliveryFailed { .. }
         | Event::Receipts { .. }
         | Event::Links(_)
-        | Event::Usage { .. } => true,
+        | Event::Usage { .. }
+        | Event::HandedOut { .. } => true,
         Event::Create(_)
         | Event::Tick
         | Event::Request(_)
         | Event::NodeUp { .. }
         | Event::NodeDown { .. }
+        | Event::KmeUp { .. }
         | Event::Activated { .. }
         | Event::Purged { .. }
         | Event::IsolationConfirmed { .. }
