@@ -109,17 +109,18 @@ fn cascade() {
         for pace in [Pace::Frugal, Pace::Quick] {
             let shuffles = std::sync::Arc::new(Shuffles::new(n));
             let mut rng = seeded(2);
-            let (mut seconds, mut leaked, mut bits, mut rounds, mut failed) = (0.0, 0, 0, 0, 0);
-            for _ in 0..200 {
-                let (alice, bob) = noisy(n, qber, &mut rng);
-                let start = Clock::now();
-                let run = qkd::cascade::reconcile(&alice, &bob, qber, pace, &shuffles);
-                seconds += start.seconds();
-                leaked += run.leaked;
-                rounds += run.rounds;
-                failed += u32::from(run.key.words() != alice.words());
-                bits += n;
-            }
+            let pairs: Vec<_> = (0..200).map(|_| noisy(n, qber, &mut rng)).collect();
+            let (mut leaked, mut rounds, mut failed) = (0, 0, 0);
+            let bits = pairs.len() * n;
+            let seconds = timed(|| {
+                (leaked, rounds, failed) = (0, 0, 0);
+                for (alice, bob) in &pairs {
+                    let run = qkd::cascade::reconcile(alice, bob, qber, pace, &shuffles);
+                    leaked += run.leaked;
+                    rounds += run.rounds;
+                    failed += u32::from(run.key.words() != alice.words());
+                }
+            });
             let f = leaked as f64 / (bits as f64 * qkd::stats::binary_entropy(qber));
             let rate = bits as f64 / seconds / 1e6;
             println!(

@@ -74,6 +74,10 @@ impl Bits {
         &self.words
     }
 
+    pub(crate) fn words_mut(&mut self) -> &mut [u64] {
+        &mut self.words
+    }
+
     /// Bit `i`; false past the end.
     #[inline]
     pub fn get(&self, i: usize) -> bool {

@@ -14,6 +14,7 @@
 
 mod answer;
 mod ask;
+mod order;
 mod shuffle;
 
 pub(crate) use answer::Answerer;
@@ -67,7 +68,7 @@ impl Schedule {
 
     fn with_levels(bits: usize, first: u8, second: u8, pace: Pace) -> Self {
         let frames = bits.div_ceil(FRAME_BITS).max(1);
-        let frame = bits.div_ceil(frames);
+        let frame = bits.div_ceil(frames).max(1).next_multiple_of(64);
         let half = frame.max(2).next_power_of_two().trailing_zeros() as u8 - 1;
         let mut levels = [half; PASSES];
         levels[0] = first.min(half);
@@ -124,15 +125,6 @@ impl Schedule {
     }
 }
 
-/// One question of Bob's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Query {
-    /// The block parities of a pass.
-    Open { frame: usize, pass: usize },
-    /// The parity of the left half of a node whose parity is known.
-    Left { frame: usize, pass: usize, node: Node },
-}
-
 /// A range of 2^level positions of a shuffled frame: `index << level` onward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Node(u32);
@@ -160,33 +152,44 @@ impl Node {
     }
 }
 
+/// Questions about one pass of one frame.
+struct Batch<'a> {
+    frame: usize,
+    pass: usize,
+    level: u8,
+    /// The nodes of `level` whose left halves' parities are wanted; `None` for the parities of all
+    /// blocks of the pass.
+    indices: Option<&'a [u32]>,
+}
+
+/// What opens a pass, in place of a level.
 const OPEN: u8 = 0xff;
 
-/// Questions as `var (frame·16 + pass) ‖ u8 level or 0xff ‖ var index`, one after another.
-fn write_queries(queries: &[Query], out: &mut Vec<u8>) {
-    put_var(out, queries.len() as u64);
-    for query in queries {
-        match *query {
-            Query::Open { frame, pass } => {
-                put_var(out, (frame * 16 + pass) as u64);
-                out.push(OPEN);
-            }
-            Query::Left { frame, pass, node } => {
-                put_var(out, (frame * 16 + pass) as u64);
-                out.push(node.level());
-                put_var(out, node.index() as u64);
-            }
-        }
+/// A batch: `var (frame·16 + pass) ‖ u8 0xff`, or `var (frame·16 + pass) ‖ u8 level ‖ var count ‖
+/// var index of the first node ‖ var distance to the next one ‖ …`.
+fn write_batch(frame: usize, pass: usize, nodes: Option<(u8, &[u32])>, out: &mut Vec<u8>) {
+    put_var(out, (frame * 16 + pass) as u64);
+    let Some((level, indices)) = nodes else { return out.push(OPEN) };
+    out.push(level);
+    put_var(out, indices.len() as u64);
+    let mut last = 0;
+    for &index in indices {
+        put_var(out, u64::from(index - last));
+        last = index;
     }
 }
 
-fn read_queries(reader: &mut Reader<'_>, schedule: &Schedule) -> Result<Vec<Query>, WireError> {
-    let count = reader.var((schedule.bits + schedule.frames() * PASSES) as u64)? as usize;
-    if count > reader.left() {
+/// Reads batches to the end of the message.
+fn read_batches(
+    reader: &mut Reader<'_>,
+    schedule: &Schedule,
+    mut take: impl FnMut(Batch<'_>) -> Result<(), WireError>,
+) -> Result<(), WireError> {
+    let mut room = Vec::new();
+    if reader.left() == 0 {
         return Err(WireError::Short);
     }
-    let mut queries = Vec::with_capacity(count);
-    for _ in 0..count {
+    while reader.left() > 0 {
         let place = reader.var(schedule.frames() as u64 * 16)? as usize;
         let (frame, pass) = (place / 16, place % 16);
         if frame >= schedule.frames() || pass >= PASSES {
@@ -194,20 +197,30 @@ fn read_queries(reader: &mut Reader<'_>, schedule: &Schedule) -> Result<Vec<Quer
         }
         let level = reader.u8()?;
         if level == OPEN {
-            queries.push(Query::Open { frame, pass });
+            take(Batch { frame, pass, level, indices: None })?;
             continue;
         }
         if level == 0 || level > schedule.levels[pass] {
             return Err(WireError::Number);
         }
-        let node = Node::new(level, reader.var(schedule.frame as u64)? as usize);
-        // a half that reaches the end of the frame is the whole node, which is known already
-        if node.child(true).range(schedule.frame).0 >= schedule.frame {
-            return Err(WireError::Number);
+        let count = match reader.var(reader.left() as u64)? {
+            0 => return Err(WireError::Number),
+            count => count,
+        };
+        room.clear();
+        let mut index = 0;
+        for i in 0..count {
+            let step = reader.var(schedule.frame as u64)? as usize;
+            index += step;
+            // a half that reaches the end of the frame is the whole node, which is known already
+            if (i > 0 && step == 0) || Node::new(level, index).child(true).range(schedule.frame).0 >= schedule.frame {
+                return Err(WireError::Number);
+            }
+            room.push(index as u32);
         }
-        queries.push(Query::Left { frame, pass, node });
+        take(Batch { frame, pass, level, indices: Some(&room) })?;
     }
-    Ok(queries)
+    Ok(())
 }
 
 /// What one reconciliation took.

@@ -136,6 +136,19 @@ pub(crate) struct Run {
 /// of GF(2^8), so one matrix each. One block in layer 2, two in layer 1, four in layer 0.
 pub(crate) type Lanes = [[u64; 8]; 7];
 
+/// Takes the bits of `mask` from `from` into each word of `to`, over the shorter of the two.
+#[inline]
+pub(crate) fn select(level: Level, to: &mut [u64], from: &[u64], mask: u64) {
+    match level {
+        Level::Portable => portable::select(to, from, mask),
+        // SAFETY: `Level::all` gives these only where the processor has their features.
+        #[cfg(target_arch = "x86_64")]
+        Level::Narrow => unsafe { x86::narrow_select(to, from, mask) },
+        #[cfg(target_arch = "x86_64")]
+        Level::Wide => unsafe { x86::wide_select(to, from, mask) },
+    }
+}
+
 /// Adds `from` to `to`, element by element, over the shorter of the two.
 #[inline]
 pub(crate) fn add<T: Copy + std::ops::BitXorAssign>(level: Level, to: &mut [T], from: &[T]) {

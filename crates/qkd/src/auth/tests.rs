@@ -1,5 +1,8 @@
-use super::{TAG_LEN, TAGS_PER_BLOCK, Transcript};
-use crate::seeded::{Seeded, tag_keys};
+use super::{HashKey, PAD_LEN_PER_BLOCK, TAG_LEN, TAGS_PER_BLOCK, TagKeys, Transcript};
+use crate::params::LinkParams;
+use crate::pool::{PadRange, Pool, PoolError, Side};
+use crate::seeded::{Bench, Seeded, tag_keys};
+use crate::{Alice, Bob, Offer, Step};
 
 #[test]
 fn both_ends_agree_and_any_flipped_bit_is_noticed() {
@@ -67,4 +70,81 @@ fn pads_run_out_and_are_never_used_twice() {
     assert_eq!(tags.len(), TAGS_PER_BLOCK);
     assert!(transcript.tag().is_none());
     assert!(transcript.check(&[0; TAG_LEN]).is_err());
+}
+
+/// One end of a link's authentication: its hash key and its pool.
+struct Keeper {
+    hash: HashKey,
+    pool: Pool,
+}
+
+impl Keeper {
+    fn new(side: Side, material: &[u8]) -> Self {
+        let mut pool = Pool::new(side, 50);
+        pool.append(0, material).unwrap();
+        Self { hash: HashKey::new(&[0x3c; 16]), pool }
+    }
+
+    /// The keys of one block, from a range this end drew or the peer named.
+    fn keys(&mut self, range: &PadRange) -> TagKeys {
+        let version = self.pool.cursor().0;
+        self.pool.durable(version);
+        let pads = self.pool.take(range).unwrap();
+        TagKeys::new(&self.hash, pads.as_slice().try_into().unwrap())
+    }
+}
+
+/// KM-09: the hash key is recycled for the life of a link and the pads are not: by the pool's own
+/// books, each block costs its five pads, 640 bits, at both ends, whether it ends in a key or not;
+/// no byte serves twice, and a dry pool ends it.
+#[test]
+fn a_block_costs_five_pads_by_the_books_of_the_pool() {
+    let material: Vec<u8> = (0..2 * PAD_LEN_PER_BLOCK * 6).map(|i| (i * 37 % 251) as u8).collect();
+    let (mut at_a, mut at_b) = (Keeper::new(Side::A, &material), Keeper::new(Side::B, &material));
+    let mut params = LinkParams { frame_pulses: 5_000, ..LinkParams::default() };
+    (params.block.clicks, params.block.eps_sec, params.block.min_test_bits) = (8_000, 1e-6, 100);
+    let mut bench = Bench::new(params.clone(), 4);
+    let mut used = std::collections::BTreeSet::new();
+    let (mut rng, mut kept) = (Seeded::new(8), 0);
+    for block in 0..6 {
+        let before = (at_b.pool.available(), at_a.pool.peer_available());
+        let range = at_b.pool.reserve(PAD_LEN_PER_BLOCK).unwrap();
+        let bytes = range.segments().iter().flat_map(|s| (s.start..s.start + s.len).map(|at| (s.block, at)));
+        bytes.for_each(|byte| assert!(used.insert(byte), "{byte:?} serves twice"));
+        bench.shine();
+        let detections = bench.detector.take(params.block.clicks as usize).unwrap();
+        let keys = at_b.keys(&range);
+        let (mut bob, first) = Bob::start(&params.block, block, detections, &range.to_bytes(), keys).unwrap();
+        let offer = Offer::parse(&first).unwrap();
+        let named = PadRange::from_bytes(offer.pads()).unwrap();
+        at_a.pool.accept(&named).unwrap();
+        assert!(at_a.pool.accept(&named).is_err());
+        let keys = at_a.keys(&named);
+        let (mut alice, mut message) = Alice::accept(&params.block, offer, keys, &mut bench.sender).unwrap();
+        // every other block is spoilt on its way
+        let spoilt = block % 2 == 1;
+        loop {
+            if spoilt {
+                message[20] ^= 1;
+            }
+            message = match bob.handle(&message) {
+                Ok(Step::Reply(reply)) => reply,
+                Ok(Step::Finished { outcome, .. }) => {
+                    assert_eq!(outcome.stats.tag_bits as usize, PAD_LEN_PER_BLOCK * 8);
+                    kept += 1;
+                    break;
+                }
+                end => {
+                    assert!(spoilt, "{end:?}");
+                    break;
+                }
+            };
+            let Ok(Step::Reply(reply)) = alice.handle(&message, &mut rng) else { break };
+            message = reply;
+        }
+        let after = (at_b.pool.available(), at_a.pool.peer_available());
+        assert_eq!((before.0 - after.0, before.1 - after.1), (PAD_LEN_PER_BLOCK, PAD_LEN_PER_BLOCK));
+    }
+    assert_eq!((kept, used.len()), (3, 6 * PAD_LEN_PER_BLOCK));
+    assert!(matches!(at_b.pool.reserve(1), Err(PoolError::Dry { left: 0, .. })));
 }

@@ -93,8 +93,7 @@ fn a_peer_that_asks_without_end_is_stopped() {
     let schedule = Schedule::new(4_096, 0.05, Pace::Quick);
     let shuffles = Arc::new(Shuffles::new(4_096));
     let mut answerer = Answerer::new(schedule, shuffles, &Bits::zeros(4_096));
-    let mut questions = vec![1];
-    questions.extend([0, super::OPEN]);
+    let questions = [0, super::OPEN];
     let stopped = (0..10_000).find(|_| answerer.answer(&mut Reader::new(&questions)).is_err());
     assert!(stopped.is_some());
     assert!(answerer.leaked() <= 2 * 4_096 + 1_024);

@@ -118,6 +118,11 @@ pub(super) fn six_layers(run: &mut [Group; 8], factors: &Run, lanes: &Lanes, inv
     }
 }
 
+#[inline(always)]
+pub(super) fn select(to: &mut [u64], from: &[u64], mask: u64) {
+    to.iter_mut().zip(from).for_each(|(to, from)| *to ^= (*to ^ from) & mask);
+}
+
 pub(super) fn words_to_run(map: &LinearMap, words: &[u64; 64], run: &mut [Group; 8]) {
     for (i, word) in words.iter().enumerate() {
         let bytes = word.to_le_bytes();

@@ -1,5 +1,5 @@
 use super::{Factor, Group, Lanes, Level, LinearMap, Run};
-use super::{add, convolve, groups_to_words, layer, six_layers, sliding_products, two_layers, words_to_groups};
+use super::{add, convolve, groups_to_words, layer, select, six_layers, sliding_products, two_layers, words_to_groups};
 use crate::gf16;
 use crate::seeded::Seeded;
 
@@ -143,6 +143,10 @@ fn every_level_slides_and_adds_the_same() {
             add(level, &mut added, &s);
             plain.iter_mut().zip(&s).for_each(|(p, s)| *p ^= s);
             assert_eq!(added, plain);
+            let (mut mixed, mask) = (x.clone(), s[0]);
+            select(level, &mut mixed, &s, mask);
+            let plain = x.iter().zip(&s).map(|(x, s)| x & !mask | s & mask);
+            assert_eq!(mixed, plain.collect::<Vec<_>>());
         }
     }
 }

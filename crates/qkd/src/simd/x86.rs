@@ -434,6 +434,16 @@ pub(super) fn narrow_convolve(inputs: &[Group], windows: &[Group], out: &mut [Gr
     portable::convolve(inputs, windows, out);
 }
 
+#[target_feature(enable = "avx2")]
+pub(super) fn narrow_select(to: &mut [u64], from: &[u64], mask: u64) {
+    portable::select(to, from, mask);
+}
+
+#[target_feature(enable = "avx512f")]
+pub(super) fn wide_select(to: &mut [u64], from: &[u64], mask: u64) {
+    portable::select(to, from, mask);
+}
+
 #[target_feature(enable = "avx512f")]
 pub(super) fn wide_add<T: Copy + std::ops::BitXorAssign>(to: &mut [T], from: &[T]) {
     to.iter_mut().zip(from).for_each(|(t, f)| *t ^= *f);
