@@ -92,10 +92,11 @@ impl Bench {
     /// SM-08b: a node is found compromised; then two people bring it back.
     async fn compromised_node(&self, at: usize) -> f64 {
         let fallen = self.node(at);
-        let size = log::size(&self.mesh).await;
+        self.cool_down(at).await;
+        let (size, earlier) = (log::size(&self.mesh).await, self.incidents().await);
         let start = system_time();
         self.signal(Subject::Node(fallen.clone()), SignalKind::NodeCompromise).await;
-        self.recovered(&fallen).await;
+        self.recovered(&fallen, earlier).await;
         let end = log::read(&self.mesh, size).await.last_isolation(&fallen).unwrap();
         self.restore(&fallen).await;
         since(start, end)
@@ -104,6 +105,8 @@ impl Bench {
     /// SM-08c: forwards lead from every other node to the one that an adversary moves through.
     async fn lateral_movement(&self, at: usize) -> f64 {
         let fallen = self.node(at);
+        self.cool_down(at).await;
+        let earlier = self.incidents().await;
         let mut listeners: Vec<SocketAddr> = Vec::new();
         for other in (0..self.nodes).map(|at| self.node(at)).filter(|node| *node != fallen) {
             let listen = free_address();
@@ -129,7 +132,7 @@ impl Bench {
         let start = Instant::now();
         self.signal(Subject::Node(fallen.clone()), SignalKind::LateralMovement).await;
         let end = watch.await.unwrap();
-        self.recovered(&fallen).await;
+        self.recovered(&fallen, earlier).await;
         self.restore(&fallen).await;
         millis(end - start)
     }
@@ -152,13 +155,27 @@ impl Bench {
         millis(start.elapsed())
     }
 
-    async fn recovered(&self, fallen: &NodeId) {
+    /// Each node has its turn; the same signal about it counts again after ten seconds.
+    async fn cool_down(&self, at: usize) {
+        if at > 0 && at.is_multiple_of(self.nodes) {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+        }
+    }
+
+    async fn incidents(&self) -> usize {
+        self.mesh.look(|state| state.incidents().len()).await
+    }
+
+    /// Waits until the incident about `fallen` that came after `earlier` others is recovered from.
+    async fn recovered(&self, fallen: &NodeId, earlier: usize) {
         let fallen = fallen.clone();
         self.mesh
             .until("the recovery is complete", LOOK, move |state| {
-                let about = |one: &&kernel::state::incident::Incident| one.subject == Subject::Node(fallen.clone());
-                let last = state.incidents().values().filter(about).next_back();
-                last.is_some_and(|one| one.recovery.steps.contains_key(&RecoveryStep::Report))
+                let mut new = state.incidents().values().skip(earlier);
+                new.any(|one| {
+                    one.subject == Subject::Node(fallen.clone())
+                        && one.recovery.steps.contains_key(&RecoveryStep::Report)
+                })
             })
             .await;
     }

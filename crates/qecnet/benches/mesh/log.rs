@@ -58,6 +58,18 @@ impl Stretch {
         self.entries.iter().rev().find(has).map(|entry| entry.at)
     }
 
+    /// Prints what was recorded when, a line a batch, counted from `start`: for finding what takes time.
+    pub(crate) fn trace(&self, start: Timestamp) {
+        let mut batches: std::collections::BTreeMap<u64, std::collections::BTreeMap<String, usize>> =
+            Default::default();
+        for entry in self.entries.iter().filter(|entry| entry.at >= start) {
+            let event = format!("{:?}", entry.body.event);
+            let word = event.split([' ', '(', '{']).next().unwrap_or_default().to_owned();
+            *batches.entry(entry.at.since(start).get()).or_default().entry(word).or_default() += 1;
+        }
+        batches.iter().for_each(|(at, events)| println!("  +{at:>5} ms {events:?}"));
+    }
+
     /// When the rotation that an operator ordered was decided.
     pub(crate) fn ordered(&self) -> Option<Timestamp> {
         let is_order = |entry: &&Entry<Body>| {

@@ -3,11 +3,13 @@
 //!
 //! `cargo bench --profile dev -p qecnet --bench mesh -- deadlines [NODES] [SAMPLES]`
 //! `cargo bench --profile dev -p qecnet --bench mesh -- rotation [NODES] …`
+//! `cargo bench --profile dev -p qecnet --bench mesh -- audit`
 //!
-//! Without arguments: the deadlines with 5 nodes, then rotation with 5 and 50.
+//! Without arguments: the deadlines with 5 nodes, rotation with 5 and 50, and the audit.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, missing_docs)] // printing is what a bench is for
 
+mod audit;
 mod deadlines;
 mod deployment;
 mod figures;
@@ -26,10 +28,12 @@ fn main() {
             runtime.block_on(deadlines::run(of(0, 5), of(1, 20)));
         }
         Some("rotation") => numbers.iter().for_each(|nodes| runtime.block_on(rotation::run(*nodes))),
-        Some(other) => panic!("`{other}` is neither `deadlines` nor `rotation`"),
+        Some("audit") => runtime.block_on(audit::run()),
+        Some(other) => panic!("`{other}` is none of `deadlines`, `rotation` and `audit`"),
         None => {
             runtime.block_on(deadlines::run(5, 20));
             [5, 50].into_iter().for_each(|nodes| runtime.block_on(rotation::run(nodes)));
+            runtime.block_on(audit::run());
         }
     }
 }

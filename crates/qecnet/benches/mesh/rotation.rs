@@ -90,6 +90,9 @@ impl Bench {
         self.mesh.until_staged(self.nodes).await;
         let stretch = log::read(&self.mesh, size).await;
         let ordered = stretch.ordered().unwrap();
+        if std::env::var_os("BENCH_TRACE").is_some() {
+            stretch.trace(ordered);
+        }
         self.line("emergency: revoked and erased", since(ordered, stretch.last_purge().unwrap()), REVOCATION_MS, None);
         let took = since(ordered, stretch.last_use(|key| now.binary_search(&key).is_ok()).unwrap());
         self.line("emergency: all keyed anew", took, REKEY_MS, Some(&stretch));

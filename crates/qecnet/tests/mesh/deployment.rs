@@ -95,6 +95,11 @@ impl Mesh {
     /// Starts a mesh and waits until every node is online, every pair has an active key and every
     /// link is measured.
     pub(crate) fn start(nodes: u16, refresh: &str) -> Self {
+        Self::start_on(nodes, refresh, |_| {})
+    }
+
+    /// As [`Self::start`], in a folder that `prepare` has seen first.
+    pub(crate) fn start_on(nodes: u16, refresh: &str, prepare: impl FnOnce(&Path)) -> Self {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let temp = tempfile::tempdir().unwrap();
         let mut mesh = Self {
@@ -108,6 +113,8 @@ impl Mesh {
             _temp: temp,
             _turn: turn,
         };
+        std::fs::create_dir_all(&mesh.dir).unwrap();
+        prepare(&mesh.dir);
         mesh.up();
         mesh.wait_keyed();
         mesh

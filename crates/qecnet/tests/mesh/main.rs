@@ -1,7 +1,9 @@
 //! The product as its users run it: real processes, real sockets, real files.
 
 mod auditing;
+mod bad_disk;
 mod bad_input;
+mod bad_parts;
 mod compromise;
 mod console;
 mod deployment;
@@ -9,4 +11,5 @@ mod forwarding;
 mod handing;
 mod keying;
 mod killing;
+mod quiet;
 mod tapping;
