@@ -13,15 +13,18 @@ pub struct Shuffles {
 /// rows, then each row by its own number of columns, then each column again. That takes a few
 /// operations for a word, where an arbitrary permutation takes as many for a bit.
 struct Shuffle {
-    first: Columns,
-    rows: Vec<u32>,
-    second: Columns,
-    /// Original position of each shuffled one.
-    from: Vec<u16>,
-    /// Shuffled position of each original one.
-    to: Vec<u16>,
+    first: Turn,
+    rows: Vec<u8>,
+    second: Turn,
     /// The original positions that come to lie in the first half of the next power of two.
     half: Vec<u64>,
+}
+
+/// How far each column is turned down.
+struct Turn {
+    columns: Columns,
+    /// The same, column by column, below the number of rows.
+    by: [u8; 64],
 }
 
 /// Mask k has the columns whose number of rows to turn has bit k.
@@ -43,12 +46,32 @@ impl Shuffles {
 
     #[inline]
     pub(super) fn to(&self, pass: usize, position: usize) -> usize {
-        if pass == 0 { position } else { usize::from(self.passes[pass - 1].to[position]) }
+        let Some(shuffle) = pass.checked_sub(1).map(|i| &self.passes[i]) else { return position };
+        let (row, column) = (position / 64, position % 64);
+        let row = self.down(row, shuffle.first.by[column]);
+        let column = (column + usize::from(shuffle.rows[row])) % 64;
+        self.down(row, shuffle.second.by[column]) * 64 + column
     }
 
     #[inline]
     pub(super) fn from(&self, pass: usize, position: usize) -> usize {
-        if pass == 0 { position } else { usize::from(self.passes[pass - 1].from[position]) }
+        let Some(shuffle) = pass.checked_sub(1).map(|i| &self.passes[i]) else { return position };
+        let (row, column) = (position / 64, position % 64);
+        let row = self.up(row, shuffle.second.by[column]);
+        let column = (column + 64 - usize::from(shuffle.rows[row])) % 64;
+        self.up(row, shuffle.first.by[column]) * 64 + column
+    }
+
+    #[inline]
+    fn down(&self, row: usize, by: u8) -> usize {
+        let (row, count) = (row + usize::from(by), self.len / 64);
+        if row < count { row } else { row - count }
+    }
+
+    #[inline]
+    fn up(&self, row: usize, by: u8) -> usize {
+        let by = usize::from(by);
+        if row >= by { row - by } else { row + self.len / 64 - by }
     }
 
     /// Parity of the first block of `pass`, one of those whose blocks are half a frame, without
@@ -63,9 +86,9 @@ impl Shuffles {
     pub(super) fn apply(&self, pass: usize, mut words: Vec<u64>) -> Vec<u64> {
         let Some(shuffle) = pass.checked_sub(1).map(|i| &self.passes[i]) else { return words };
         let mut room = zeroize::Zeroizing::new(vec![0; words.len()]);
-        turn_columns(self.level, &shuffle.first, &mut words, &mut room);
-        words.iter_mut().zip(&shuffle.rows).for_each(|(word, &by)| *word = word.rotate_left(by));
-        turn_columns(self.level, &shuffle.second, &mut words, &mut room);
+        turn_columns(self.level, &shuffle.first.columns, &mut words, &mut room);
+        words.iter_mut().zip(&shuffle.rows).for_each(|(word, &by)| *word = word.rotate_left(u32::from(by)));
+        turn_columns(self.level, &shuffle.second.columns, &mut words, &mut room);
         words
     }
 }
@@ -82,32 +105,44 @@ fn turn_columns(level: Level, columns: &Columns, words: &mut [u64], room: &mut [
     }
 }
 
-/// How far each column is turned.
-fn offsets(columns: &Columns) -> [usize; 64] {
-    std::array::from_fn(|c| columns.iter().enumerate().map(|(k, mask)| (mask >> c & 1) as usize * (1 << k)).sum())
+/// Turns each column up again.
+fn turn_back(columns: &Columns, words: &mut [u64], room: &mut [u64]) {
+    for (k, &mask) in columns.iter().enumerate() {
+        let by = (1 << k) % words.len();
+        room.copy_from_slice(words);
+        let (first, rest) = room.split_at(by);
+        let (front, back) = words.split_at_mut(rest.len());
+        select(Level::Portable, front, rest, mask);
+        select(Level::Portable, back, first, mask);
+    }
+}
+
+impl Turn {
+    fn new(state: &mut u64, count: usize) -> Self {
+        let columns: Columns = std::array::from_fn(|_| split_mix(state));
+        let by =
+            |c: usize| columns.iter().enumerate().map(|(k, mask)| (mask >> c & 1) as usize * (1 << k)).sum::<usize>();
+        Self { columns, by: std::array::from_fn(|c| (by(c) % count) as u8) }
+    }
 }
 
 impl Shuffle {
     fn new(len: usize, pass: u64) -> Self {
         let count = len / 64;
         let mut state = pass;
-        let mut columns = || -> Columns { std::array::from_fn(|_| split_mix(&mut state)) };
-        let (first, second) = (columns(), columns());
-        let rows: Vec<u32> = (0..count).map(|_| (split_mix(&mut state) % 64) as u32).collect();
-        let (down, down_again) = (offsets(&first), offsets(&second));
-        let (mut from, mut to) = (vec![0; len], vec![0; len]);
-        for (position, to) in to.iter_mut().enumerate() {
-            let (row, column) = (position / 64, position % 64);
-            let row = (row + down[column]) % count;
-            let column = (column + rows[row] as usize) % 64;
-            let row = (row + down_again[column]) % count;
-            *to = (row * 64 + column) as u16;
-            from[usize::from(*to)] = position as u16;
+        let (first, second) = (Turn::new(&mut state, count), Turn::new(&mut state, count));
+        let rows: Vec<u8> = (0..count).map(|_| (split_mix(&mut state) % 64) as u8).collect();
+        // the first half, brought back to where it came from
+        let cut = len.next_power_of_two() / 2;
+        let mut half: Vec<u64> = (0..count).map(|w| if (w + 1) * 64 <= cut { u64::MAX } else { 0 }).collect();
+        if cut < 64 {
+            half[0] = (1 << cut) - 1;
         }
-        let cut = len.max(2).next_power_of_two() / 2;
-        let mut half = vec![0; count];
-        from.iter().take(cut).for_each(|&f| half[usize::from(f) / 64] |= 1 << (f % 64));
-        Self { first, rows, second, from, to, half }
+        let mut room = vec![0; count];
+        turn_back(&second.columns, &mut half, &mut room);
+        half.iter_mut().zip(&rows).for_each(|(word, &by)| *word = word.rotate_right(u32::from(by)));
+        turn_back(&first.columns, &mut half, &mut room);
+        Self { first, rows, second, half }
     }
 }
 
