@@ -4,6 +4,7 @@ mod auditing;
 mod bad_disk;
 mod bad_input;
 mod bad_parts;
+mod bad_peers;
 mod compromise;
 mod console;
 mod deployment;
