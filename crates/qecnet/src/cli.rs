@@ -103,8 +103,7 @@ pub(crate) struct Up {
     /// How new quantum links make key: `mixed` for some of each, or one of bb84, decoy-bb84, bbm92, e91.
     #[arg(long, default_value = "mixed")]
     pub(crate) protocol: LinkProtocol,
-    /// Fibre and detectors of new links: short, gys, metro or lossy. Each protocol has one of its own
-    /// where none is named.
+    /// Fibre and detectors of new links: short, gys, metro (the default) or lossy.
     #[arg(long)]
     pub(crate) preset: Option<Preset>,
 }

@@ -5,7 +5,7 @@
 #![allow(clippy::print_stdout, missing_docs)]
 
 use qkd::cascade::{Pace, Shuffles};
-use qkd::{Alice, Bits, Bob, Detector, Entropy, Fibre, HashKey, LinkParams, Offer, Settings, Source, Step, TagKeys};
+use qkd::{Bits, BlockStats, Entropy, Fibre, HashKey, LinkParams, Offer, Pipeline, Preset, Protocol, Step, TagKeys};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 
@@ -168,60 +168,75 @@ fn keys() -> TagKeys {
     TagKeys::new(&HashKey::new(&[7; 16]), &[9; qkd::PAD_LEN_PER_BLOCK])
 }
 
-/// Light, sifting, reconciliation and amplification of both ends on one core.
+/// Light, sifting, reconciliation and amplification of both ends on one core, in every protocol.
 fn pipeline() {
     for (clicks, pace) in [(1 << 16, Pace::Quick), (1 << 18, Pace::Quick), ((1 << 20) - 50_000, Pace::Frugal)] {
         let mut params = LinkParams::default();
         (params.block.clicks, params.block.pace) = (clicks, pace);
-        let settings = Settings::Two { z_log2: params.z_log2 };
-        let mut source = Source::new(&params, params.retain_pulses(), 0, seeded(1));
-        let mut fibre = Fibre::new(&params, seeded(2));
-        let mut detector = Detector::new(&params.detector, settings, params.click_limit(), seeded(3));
-        let mut rng = seeded(4);
-        let start = Clock::now();
-        let (mut secret, mut light) = (0, 0.0);
-        let blocks = ((1 << 20) / clicks).max(1);
-        for block in 0..u64::from(blocks) {
-            let lit = Clock::now();
-            while detector.waiting() < clicks as usize {
-                let frame = source.emit(params.frame_pulses);
-                let photons = fibre.from_a(&frame).ok().and_then(|carried| carried.to_b).unwrap_or_default();
-                let _ = detector.measure(&photons);
-            }
-            light += lit.seconds();
-            let Some(detections) = detector.take(clicks as usize) else { return };
-            secret += converse(&params, block, detections, &mut source, &mut rng);
+        link(&format!("bb84 short {clicks:>8} clicks {pace:?}"), &params, ((1 << 20) / clicks).max(1));
+    }
+    for protocol in Protocol::ALL {
+        link(&format!("{protocol} metro"), &LinkParams::of(*protocol, Preset::Metro), 6);
+    }
+    link("decoy-bb84 lossy", &LinkParams::of(Protocol::DecoyBb84, Preset::Lossy), 2);
+}
+
+fn link(name: &str, params: &LinkParams, blocks: u32) {
+    let mut alice = Pipeline::alice(params, 16 * params.retain_pulses(), 0, seeded(1), seeded(4));
+    let mut bob = Pipeline::bob(params, seeded(3));
+    let mut fibre = Fibre::new(params, seeded(2));
+    let start = Clock::now();
+    let (mut secret, mut light, mut clicks) = (0, 0.0, 0);
+    for block in 0..u64::from(blocks) {
+        let lit = Clock::now();
+        while !bob.is_due() {
+            shine(&mut alice, &mut fibre, &mut bob);
         }
-        let seconds = start.seconds();
-        let rate = secret as f64 / seconds / 1e6;
-        println!(
-            "pipeline {clicks:>8} clicks {pace:?}: {rate:>5.2} Mbit/s secret, both ends, simulation {:.0} % of the time  {rate:>5.2} x 1 Mbit/s; one link at 1 kbit/s takes {:.4} % of a core",
-            100.0 * light / seconds,
-            0.1 / rate
-        );
+        light += lit.seconds();
+        if let Some(stats) = converse(block, &mut alice, &mut bob) {
+            secret += stats.secret_bits;
+            clicks += stats.detected;
+        }
+    }
+    let seconds = start.seconds();
+    let rate = secret as f64 / seconds / 1e6;
+    println!(
+        "pipeline {name}: {rate:>5.2} Mbit/s secret, both ends, simulation {:.0} % of the time, {:.0} ns a click  {rate:>5.2} x 1 Mbit/s; one link at 1 kbit/s takes {:.4} % of a core",
+        100.0 * light / seconds,
+        1e9 * seconds / clicks as f64,
+        0.1 / rate
+    );
+}
+
+fn shine(alice: &mut Pipeline<Seeded>, fibre: &mut Fibre<Seeded>, bob: &mut Pipeline<Seeded>) {
+    let mut from_a = Some(alice.emit());
+    let mut from_b: Option<Vec<u8>> = None;
+    while from_a.is_some() || from_b.is_some() {
+        let one = from_a.take().and_then(|frame| fibre.from_a(&frame).ok()).unwrap_or_default();
+        let two = from_b.take().and_then(|frame| fibre.from_b(&frame).ok()).unwrap_or_default();
+        for frame in [one.to_a, two.to_a].into_iter().flatten() {
+            from_a = alice.light(&frame).ok().flatten().or(from_a);
+        }
+        for frame in [one.to_b, two.to_b].into_iter().flatten() {
+            from_b = bob.light(&frame).ok().flatten().or(from_b);
+        }
     }
 }
 
-fn converse(
-    params: &LinkParams,
-    block: u64,
-    detections: qkd::Detections,
-    source: &mut Source<Seeded>,
-    rng: &mut Seeded,
-) -> u64 {
-    let Ok((mut bob, first)) = Bob::start(&params.block, block, detections, b"", keys()) else { return 0 };
-    let Ok(offer) = Offer::parse(&first) else { return 0 };
-    let Ok((mut alice, mut message)) = Alice::accept(&params.block, offer, keys(), source) else { return 0 };
+fn converse(block: u64, alice: &mut Pipeline<Seeded>, bob: &mut Pipeline<Seeded>) -> Option<BlockStats> {
+    let first = bob.begin(block, b"", keys()).ok()??;
+    let mut message = alice.accept(Offer::parse(&first).ok()?, keys()).ok()?;
     loop {
-        message = match bob.handle(&message) {
-            Ok(Step::Reply(reply)) => reply,
-            Ok(Step::Finished { outcome, .. }) => return outcome.stats.secret_bits,
-            _ => return 0,
+        message = match bob.hear(&message).ok()? {
+            Step::Reply(reply) => reply,
+            Step::Finished { reply, .. } => reply?,
+            Step::Ignored => return None,
         };
-        message = match alice.handle(&message, rng) {
-            Ok(Step::Reply(reply)) => reply,
-            _ => return 0,
-        };
+        match alice.hear(&message).ok()? {
+            Step::Reply(reply) => message = reply,
+            Step::Finished { outcome, .. } => return Some(outcome.stats),
+            Step::Ignored => return None,
+        }
     }
 }
 

@@ -316,3 +316,6 @@ impl<T> PhotonFrame<T> {
         Ok(Self { span, photons })
     }
 }
+
+#[cfg(test)]
+mod tests;

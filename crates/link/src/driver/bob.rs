@@ -15,7 +15,7 @@ use crate::draw::Expanded;
 /// Frames on their way to the fibre, and from it.
 const FRAMES: usize = 8;
 /// Longest time for one block.
-const BLOCK_LIMIT: Duration = Duration::from_secs(20);
+const BLOCK_LIMIT: Duration = Duration::from_secs(40);
 /// Time between two blocks that are only watched, without light.
 const WATCH_EVERY: Duration = Duration::from_secs(2);
 

@@ -14,7 +14,7 @@ use link::fibre::FibreConfig;
 use link::{LinkSection, ParamsSection, Preset};
 use node::NodeConfig;
 use session::TrustStore;
-use types::mesh::{Function, Protocol};
+use types::mesh::Function;
 use types::{BoundaryId, LinkId, Millis, NodeId, OperatorId};
 
 use super::{Card, Deployment, ports};
@@ -214,15 +214,10 @@ pub(super) fn whole_mesh(deployment: &Deployment, up: &Up) -> anyhow::Result<()>
     for link in &links {
         let at = if link.a().is_hub() || link.b().is_hub() { None } else { pairs.next() };
         let protocol = up.protocol.of(at);
-        let params = ParamsSection::of(protocol, up.preset.unwrap_or_else(|| usual(protocol)));
+        let params = ParamsSection::of(protocol, up.preset.unwrap_or(Preset::Metro));
         lay_fibre(deployment, link, [port()?, port()?, port()?], &params)?;
     }
     deployment.apply_cards(&boundary)
-}
-
-/// Fibre and detectors with which a protocol gives key after seconds.
-fn usual(protocol: Protocol) -> Preset {
-    if protocol == Protocol::Bb84 { Preset::Short } else { Preset::Metro }
 }
 
 /// Writes a fibre's file and plugs both ends in.

@@ -41,6 +41,44 @@ fn a_tapped_fibre_is_noticed_named_and_given_up() {
     assert_holds(&log, &pins);
 }
 
+/// SM-06b KM-09: over real processes, on links of each kind: entangled pairs show S above 2 with its
+/// bound; photon-number splitting raises the decoys' alarm, blinding the receiver's; neither changes the
+/// error rate, both stop the use of the link and open an incident that names it.
+#[test]
+fn attacks_that_make_no_errors_are_caught_too() {
+    let mesh = Mesh::start(3, "5s");
+    mesh.wait_status("quantum bits protect every delivery", |status| {
+        status["links"].as_array().unwrap().iter().all(|link| link["delivery"] == "qkd+kem")
+    });
+    let shown = mesh.read(&["links", "show", "n1", "n2"]);
+    assert_eq!((shown["protocol"].as_str(), shown["alarm"].is_null()), (Some("bbm92"), true), "{shown}");
+    let (s, lower) = (shown["s"].as_f64().unwrap(), shown["s_lower"].as_f64().unwrap());
+    assert!(lower > 2.0 && s > lower && s < 2.83, "{shown}");
+    assert!(shown["epsilon"].as_f64().unwrap() > 1e-10 && shown["efficiency"].as_f64().unwrap() > 1.0, "{shown}");
+    assert!((shown["loss_db"].as_f64().unwrap() - 2.0).abs() < 0.5, "{shown}");
+
+    let refused = mesh.cli(&["fibre", "tap", "n1", "n2", "--fraction", "1", "--attack", "pns"]).expect(3);
+    assert!(refused.out.contains("only decoy-bb84 sends weak pulses"), "{}", refused.out);
+    for (a, b, protocol, attack, alarm) in
+        [("n1", "n3", "decoy-bb84", "pns", "decoy"), ("n1", "n2", "bbm92", "blind", "blinding")]
+    {
+        mesh.cli(&["fibre", "tap", a, b, "--fraction", "1", "--attack", attack]).expect(0);
+        mesh.wait_status("the link is given up and an incident is open", |status| {
+            link(status, a, b)["delivery"] == "kem" && status["incidents"]["open"] == 1
+        });
+        let shown = mesh.read(&["links", "show", a, b]);
+        assert_eq!((shown["protocol"].as_str(), shown["alarm"].as_str()), (Some(protocol), Some(alarm)), "{shown}");
+        assert!(shown["qber"].as_f64().unwrap() < 0.06, "no errors tell: {shown}");
+        let incidents = mesh.read(&["incidents", "list"]);
+        let named = serde_json::json!({"link": {"a": a, "b": b}});
+        assert!(incidents.as_array().unwrap().iter().any(|incident| incident["subject"] == named), "{incidents}");
+        mesh.cli(&["fibre", "untap", a, b]).expect(0);
+        mesh.wait_status("the link recovers", |status| {
+            link(status, a, b)["delivery"] == "qkd+kem" && status["incidents"]["open"] == 0
+        });
+    }
+}
+
 /// Bad input: a fibre that does not exist, a fraction that is none.
 #[test]
 fn a_tap_on_nothing_is_a_clear_error() {

@@ -1,5 +1,6 @@
 use super::{Pairs, s_of_qber};
 use crate::entropy::Rolls;
+use crate::finite::bell_length;
 use crate::seeded::Seeded;
 use crate::stats::binary_entropy;
 
@@ -9,6 +10,21 @@ fn s_follows_the_error_rate() {
     assert!((s_of_qber(0.11) - 2.206_173).abs() < 5e-7);
     assert!((s_of_qber(0.146_447) - 2.0).abs() < 5e-6);
     assert!((s_of_qber(0.25) - 2_f64.sqrt()).abs() < 1e-12);
+}
+
+/// SM-06b: what a violation leaves to Eve: nothing at 2√2, everything at 2, and of isotropic noise
+/// the rate ends at Q = 7.1 % (Acín et al. 2007).
+#[test]
+fn the_violation_bounds_the_key() {
+    let rate = |s: f64, q: f64| bell_length(1_000_000_000, s, 1e9 * binary_entropy(q), 1e-10) / 1e9;
+    assert!((rate(8_f64.sqrt(), 0.0) - 1.0).abs() < 1e-6);
+    assert!(rate(2.0, 0.0) <= 0.0 && rate(2.001, 0.0) > 0.0);
+    let (mut low, mut high) = (0.01, 0.14);
+    for _ in 0..50 {
+        let q = 0.5 * (low + high);
+        if rate(s_of_qber(q), q) > 0.0 { low = q } else { high = q }
+    }
+    assert!((low - 0.0714).abs() < 2e-4, "{low}");
 }
 
 fn measure(visibility: f64, intercepted: f64, seed: u64) -> super::Tally {

@@ -111,22 +111,21 @@ impl<E: Entropy> Fibre<E> {
     /// is no longer kept.
     pub(super) fn measure_half(&mut self, choices: &Choices, is_a: bool) -> Result<Option<Vec<u8>>, FrameError> {
         let Some(at) = self.paired.iter().position(|train| train.span == choices.span) else { return Ok(None) };
-        let done = if is_a { self.paired[at].a_done } else { self.paired[at].b_done };
+        let arrives = |pair: &Pair| if is_a { pair.at_a } else { pair.at_b };
+        let train = &self.paired[at];
+        let done = if is_a { train.a_done } else { train.b_done };
+        if done || train.pairs.iter().filter(|pair| arrives(pair)).count() != choices.codes.len() {
+            return Err(WireError::Number.into());
+        }
         let mut pairs = std::mem::take(&mut self.paired[at].pairs);
-        let arriving = pairs.iter_mut().filter(|pair| if is_a { pair.at_a } else { pair.at_b });
         let mut bits = Bits::default();
-        let mut count = 0;
-        for (pair, &code) in arriving.zip(&choices.codes) {
-            count += 1;
-            if code & NOTICED != 0 && !done {
+        for (pair, &code) in pairs.iter_mut().filter(|pair| arrives(pair)).zip(&choices.codes) {
+            if code & NOTICED != 0 {
                 bits.push(self.collapse(pair, ANGLES[usize::from(code & 3)], is_a).1);
             }
         }
         let train = &mut self.paired[at];
         train.pairs = pairs;
-        if done || count != choices.codes.len() {
-            return Err(WireError::Number.into());
-        }
         *(if is_a { &mut train.a_done } else { &mut train.b_done }) = true;
         if train.a_done && train.b_done {
             self.paired.remove(at);

@@ -75,11 +75,11 @@ impl Preset {
             (Self::Gys, Protocol::Bb84) => 2_000_000,
             (Self::Gys, Protocol::DecoyBb84) => 20_000_000,
             (Self::Metro, Protocol::Bb84) => 125_000,
-            (Self::Metro, Protocol::DecoyBb84) => 1_000_000,
+            (Self::Metro, Protocol::DecoyBb84) => 500_000,
             (Self::Lossy, Protocol::Bb84) => 100_000_000,
             (Self::Lossy, Protocol::DecoyBb84) => 2_500_000_000,
             (Self::Lossy, Protocol::Bbm92 | Protocol::E91) => 100_000_000,
-            (_, Protocol::Bbm92 | Protocol::E91) => 4_000_000,
+            (_, Protocol::Bbm92 | Protocol::E91) => 2_000_000,
         }
     }
 
