@@ -166,7 +166,8 @@ impl Effects {
         let lists =
             self.mesh.handle.look(move |look| wanted.iter().map(|node| forwards(look.state, node)).collect::<Vec<_>>());
         for (node, list) in nodes.iter().zip(lists.await.unwrap_or_default()) {
-            self.mesh.peers.send_bulk(node, &list);
+            // A route that is taken away is a response with a deadline; it does not queue behind keys.
+            self.mesh.peers.send_urgent(node, &list);
         }
     }
 

@@ -111,7 +111,8 @@ impl Mesh {
             return;
         };
         self.peers.send_urgent(&node, &roster);
-        self.peers.send_bulk(&node, &forwards);
+        // On the session that later lists go over, so that none overtakes another.
+        self.peers.send_urgent(&node, &forwards);
         let _turn = self.turn.lock().await;
         if self.peers.mark_up(&node, generation) {
             tracing::info!(%node, "up");

@@ -73,7 +73,7 @@ pub struct Activation {
     pub replaces: Option<KeyId>,
 }
 
-/// From the hub to a node. Purge, Isolate and Readmit go over the urgent session.
+/// From the hub to a node. Purge, Isolate, Readmit, Roster, Forwards, Verify and Watch go over the urgent session.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum HubMessage {
     /// Key material.
