@@ -129,14 +129,8 @@ impl LinkProtocol {
     /// The protocol of the link numbered `at` of those between two nodes, or of one that ends at the
     /// hub, which is quick to start.
     pub(crate) fn of(self, at: Option<usize>) -> Protocol {
-        const TURNS: [Protocol; 6] = [
-            Protocol::Bbm92,
-            Protocol::DecoyBb84,
-            Protocol::Bb84,
-            Protocol::E91,
-            Protocol::Bb84,
-            Protocol::Bb84,
-        ];
+        const TURNS: [Protocol; 6] =
+            [Protocol::Bbm92, Protocol::DecoyBb84, Protocol::Bb84, Protocol::E91, Protocol::Bb84, Protocol::Bb84];
         match (self, at) {
             (Self::All(protocol), _) => protocol,
             (Self::Mixed, Some(at)) => TURNS[at % TURNS.len()],
