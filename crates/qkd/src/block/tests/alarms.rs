@@ -10,7 +10,7 @@ use crate::seeded::Seeded;
 use crate::stats::binomial_draw;
 
 /// Blocks judged for each protocol.
-const BLOCKS: u64 = 40_000;
+const BLOCKS: u64 = 31_000;
 
 /// The counts of one honest block.
 fn draw(params: &LinkParams, rolls: &mut Rolls<Seeded>) -> BlockStats {
