@@ -129,11 +129,13 @@ fn a_lying_peer_draws_nothing() {
     let mut b = End::new(Side::B);
     b.shelf.append(3, &bytes_of(3, 1_000)).unwrap();
     let at = |byte: u64, len: u64| PadRange { offset: (3 << 27) + 8 * byte, len };
-    let lies = [at(0, 0), at(0, 7), at(0, 8 * 881), at(880, 8), at(900, 8), PadRange { offset: 4, len: 8 }];
+    let split = 1_000 * u64::from(SHARE_A) / 100;
+    let past = [at(0, 8 * (split + 1)), at(split, 8), at(split + 20, 8)];
+    let lies = [at(0, 0), at(0, 7), PadRange { offset: 4, len: 8 }].into_iter().chain(past);
     for lie in lies {
         assert!(b.shelf.resolve(lie).and_then(|range| Ok(b.shelf.accept(range)?)).is_err(), "{lie:?}");
     }
     let unknown = b.shelf.resolve(PadRange { offset: 2 << 27, len: 8 });
     assert!(matches!(unknown, Err(PadError::Pool(PoolError::UnknownBlock(2)))));
-    assert!(b.shelf.resolve(at(0, 8 * 880)).is_ok());
+    assert!(b.shelf.resolve(at(0, 8 * split)).is_ok());
 }
