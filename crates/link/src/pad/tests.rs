@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use qkd::{Cursor, PoolError, Side};
 use session::mesh::PadRange;
 
-use super::{PadError, Shelf};
+use super::{PadError, SHARE_A, Shelf};
 
 /// One durable end: what a crash leaves is the last cursor that was stored.
 struct End {
