@@ -175,8 +175,13 @@ impl Counter {
         };
         // Judged by it first, kept after: who is gone is refused at once.
         if let Err(error) = self.kme.set_saes(&directory(&self.me, &self.section, &list)) {
-            tracing::error!(%error, "the hub's list of applications cannot be used: correct `kme.sae` in the configuration");
-            return;
+            tracing::error!(%error, "`kme.sae` does not fit the hub's list of applications and is left out: correct it");
+            // Who was removed must be gone whatever the file says.
+            let plain = KmeSection { saes: Vec::new(), ..self.section.clone() };
+            if let Err(error) = self.kme.set_saes(&directory(&self.me, &plain, &list)) {
+                tracing::error!(%error, "the hub's list of applications contradicts itself: nobody is served");
+                let _ = self.kme.set_saes(&directory(&self.me, &plain, &[]));
+            }
         }
         let kept = match cell(SAES) {
             Ok(name) => self.store.put_cells(vec![(name, cbor::to_vec(&list))]).await.is_ok(),

@@ -99,7 +99,7 @@ impl Kme {
 
     /// Reserves the keys asked for, waiting a while for an empty shelf to be filled.
     async fn reserve(self: &Arc<Self>, line: &Arc<Line>, request: &EncRequest) -> Result<Reservation, Refusal> {
-        if let Some(reservation) = self.try_reserve(line, request)? {
+        if let Ok(reservation) = self.try_reserve(line, request)? {
             return Ok(reservation);
         }
         let deadline = Instant::now() + self.config.timing.fill_wait.into();
@@ -108,19 +108,39 @@ impl Kme {
             let added = line.added.notified();
             tokio::pin!(added);
             added.as_mut().enable();
-            if let Some(reservation) = self.try_reserve(line, request)? {
-                return Ok(reservation);
+            let short = match self.try_reserve(line, request)? {
+                Ok(reservation) => return Ok(reservation),
+                Err(short) => short,
+            };
+            // More of what is too weak would not help.
+            if matches!(short, Short::WeakPath) && !self.can_strengthen(line) {
+                return Err(RequiredPath::unmet());
             }
             let units = u64::from(request.number) * u64::from(request.size.div_ceil(64));
             self.want(line, units);
             if timeout_at(deadline, added).await.is_err() {
+                if matches!(short, Short::WeakPath) {
+                    return Err(RequiredPath::unmet());
+                }
                 let peer_down = line.peer_down.load(Ordering::Relaxed);
                 return Err(if peer_down { Refusal::PeerDown } else { Refusal::Empty });
             }
         }
     }
 
-    fn try_reserve(self: &Arc<Self>, line: &Arc<Line>, request: &EncRequest) -> Result<Option<Reservation>, Refusal> {
+    /// Whether a further sheet would have bits of a quantum channel, and there is room for it.
+    fn can_strengthen(&self, line: &Line) -> bool {
+        let limits = &self.config.limits;
+        let ready = self.supply.ready(&line.kme).unwrap_or(0) as u64;
+        let most = limits.max_key_count.saturating_mul(2).saturating_mul(limits.default_units());
+        8 * ready >= u64::from(limits.max_key_size) && lock(&line.shelf).free() < most
+    }
+
+    fn try_reserve(
+        self: &Arc<Self>,
+        line: &Arc<Line>,
+        request: &EncRequest,
+    ) -> Result<Result<Reservation, Short>, Refusal> {
         if self.is_closed() {
             return Err(Refusal::Storage);
         }
@@ -131,8 +151,7 @@ impl Kme {
         let mut shelf = lock(&line.shelf);
         let taken = match shelf.take(request.number, (request.size / 8) as u16, least) {
             Ok(taken) => taken,
-            Err(Short::WeakPath) => return Err(RequiredPath::unmet()),
-            Err(Short::Empty) => return Ok(None),
+            Err(short) => return Ok(Err(short)),
         };
         // Under the lock of the shelf: marks are written in the order in which they were made.
         let durable = self.send_marks(line, taken.marks, taken.wait);
@@ -140,7 +159,7 @@ impl Kme {
         drop(shelf);
         self.keep_up(line, free);
         let (line, journal) = (Arc::clone(line), self.journal.clone());
-        Ok(Some(Reservation { line, journal, places: taken.places, path: taken.path, durable, open: true }))
+        Ok(Ok(Reservation { line, journal, places: taken.places, path: taken.path, durable, open: true }))
     }
 
     fn send_marks(&self, line: &Arc<Line>, marks: Vec<Mark>, wait: bool) -> Option<oneshot::Receiver<bool>> {
