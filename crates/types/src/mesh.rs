@@ -258,6 +258,7 @@ impl Protocol {
     }
 }
 
+#[allow(clippy::derivable_impls, reason = "the words of the mesh are declared by one macro, which derives no default")]
 impl Default for Protocol {
     fn default() -> Self {
         Self::Bb84
