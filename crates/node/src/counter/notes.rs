@@ -128,7 +128,7 @@ impl Notes {
             let early = tokio::time::timeout(KEEP_EVERY, self.wake.notified()).await.is_ok();
             turn = turn.wrapping_add(1);
             // What one account could not hold goes with the next, as soon as the one before is in the log.
-            let send = turn % SEND_EVERY == 0 || early && self.lock().waiting.len() >= MOST;
+            let send = turn.is_multiple_of(SEND_EVERY) || early && self.lock().waiting.len() >= MOST;
             if send {
                 self.lock().take_up();
             }

@@ -28,6 +28,13 @@ impl Sae {
         Self { name, url, certificate: text("certificate"), key: text("key"), cacert: text("cacert") }
     }
 
+    /// Takes the application away: it is refused on its next request, in the handshake, since nobody vouches for its
+    /// certificate any more, or with 401 on a connection that was open.
+    fn remove(&self, mesh: &Mesh) {
+        mesh.cli(&["sae", "remove", &self.name]).expect(0);
+        wait("the node knows it", || [0, 401].contains(&self.curl("a1/status", None).0).then_some(()));
+    }
+
     /// One request by curl: the status and the JSON answer.
     fn curl(&self, path: &str, body: Option<&str>) -> (u16, Value) {
         let mut command = Command::new("curl");
@@ -189,17 +196,14 @@ fn two_applications_at_two_nodes_are_given_the_same_keys_once() {
     mesh.wait_keyed();
     let after = a1.enc_keys("b1", "number=1");
     assert_eq!(b1.dec_keys("a1", &[&after[0].0]).0, 200);
-    assert_eq!(b1.dec_keys("a1", &[&ids[0]]).0, 400, "delivered before the kill, and not again");
+    assert_eq!(b1.dec_keys("a1", &[ids[0]]).0, 400, "delivered before the kill, and not again");
 
     third_party(&a1, &d1);
     let seen = doctor(&mesh, &a1, "b1").expect(0).json();
     assert!(seen.as_array().unwrap().iter().all(|finding| finding["good"] == true), "{seen}");
     assert!(doctor(&mesh, &a1, "nobody").code() != 0);
 
-    // Removed, and refused on its next request.
-    mesh.cli(&["sae", "remove", "c1"]).expect(0);
-    // In the handshake, since nobody vouches for its certificate any more; 401 on a connection that was open.
-    wait("the node knows it", || [0, 401].contains(&c1.curl("a1/status", None).0).then_some(()));
+    c1.remove(&mesh);
 
     // All of it is accounted for, and no key is in the log.
     wait("every key is accounted for", || {
