@@ -11,9 +11,9 @@
 //! 1. A unit is in one place only: given out, reserved, a scrap, or beyond its sheet's cursor.
 //! 2. What is answered lies below a durable `leased` and in no durable scrap: after a crash everything below
 //!    `leased` but the durable scraps counts as given out. A crash loses at most a lease, and repeats nothing.
-//! 3. What returns is taken again before anything new.
+//! 3. What returns is taken again before anything new, then the strongest there is, the oldest first.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use crate::id::{Place, SheetTag, UNIT};
 use crate::peer::KeyPath;
@@ -94,8 +94,8 @@ pub(crate) enum Short {
 #[derive(Debug)]
 pub(crate) struct Shelf {
     leaves: HashMap<SheetTag, Leaf>,
-    /// Open sheets, the current one first.
-    order: VecDeque<SheetTag>,
+    /// Open sheets, the current one of each path first: weak ones never stand before strong ones.
+    order: BTreeMap<KeyPath, VecDeque<SheetTag>>,
     /// One entry per scrap, the youngest last; within a sheet in the order of its own list.
     scraps: Vec<SheetTag>,
     /// Units that can be taken.
@@ -107,7 +107,7 @@ pub(crate) struct Shelf {
 impl Shelf {
     /// An empty shelf that marks `lease` units ahead.
     pub(crate) fn new(lease: u16) -> Self {
-        Self { leaves: HashMap::new(), order: VecDeque::new(), scraps: Vec::new(), free: 0, lease }
+        Self { leaves: HashMap::new(), order: BTreeMap::new(), scraps: Vec::new(), free: 0, lease }
     }
 
     /// Adds a sheet as `mark` has it; everything below its lease but the scraps is gone.
@@ -119,7 +119,7 @@ impl Shelf {
         self.scraps.extend(scraps.iter().map(|_| tag));
         let leaf = Leaf { units, cursor: leased, leased, asked: leased, scraps, reserved: vec![], open, path };
         if open {
-            self.order.push_back(tag);
+            self.order.entry(path).or_default().push_back(tag);
         }
         self.leaves.insert(tag, leaf);
     }
@@ -167,27 +167,31 @@ impl Shelf {
         if let Some(found) = self.take_scraps(units, least) {
             return Ok(found);
         }
-        while let Some(tag) = self.order.front().copied() {
-            let leaf = self.leaves.get_mut(&tag).ok_or(Short::Empty)?;
-            if least.is_some_and(|least| leaf.path < least) {
+        while let Some((path, tag)) = self.front() {
+            if least.is_some_and(|least| path < least) {
                 return Err(Short::WeakPath);
             }
+            let leaf = self.leaves.get_mut(&tag).ok_or(Short::Empty)?;
             let left = leaf.units - leaf.cursor;
             if left >= units {
                 let start = leaf.cursor;
                 leaf.cursor += units;
                 leaf.reserved.push(Stretch { start, len: units });
                 self.free -= u64::from(units);
-                let path = leaf.path;
                 if leaf.cursor == leaf.units {
-                    self.close(tag);
+                    self.close(path, tag);
                 }
                 return Ok((tag, start, path, false));
             }
             // The rest is too short for this key and stays for a shorter one.
-            self.close(tag);
+            self.close(path, tag);
         }
         Err(Short::Empty)
+    }
+
+    /// The current sheet of the strongest path there is.
+    fn front(&self) -> Option<(KeyPath, SheetTag)> {
+        self.order.iter().rev().find_map(|(path, sheets)| Some((*path, *sheets.front()?)))
     }
 
     fn take_scraps(&mut self, units: u16, least: Option<KeyPath>) -> Option<(SheetTag, u16, KeyPath, bool)> {
@@ -210,8 +214,8 @@ impl Shelf {
     }
 
     /// Takes the current sheet out of the order; what is left of it becomes a scrap.
-    fn close(&mut self, tag: SheetTag) {
-        self.order.pop_front();
+    fn close(&mut self, path: KeyPath, tag: SheetTag) {
+        self.order.entry(path).or_default().pop_front();
         if let Some(leaf) = self.leaves.get_mut(&tag) {
             leaf.open = false;
             let rest = Stretch { start: leaf.cursor, len: leaf.units - leaf.cursor };

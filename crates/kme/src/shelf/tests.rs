@@ -15,12 +15,18 @@ fn tag(number: u8) -> SheetTag {
     SheetTag::from_bytes([number; 6])
 }
 
+/// Every other sheet is a weak one.
+fn path(sheet: u8) -> KeyPath {
+    if sheet.is_multiple_of(2) { KeyPath::QkdKem } else { KeyPath::Kem }
+}
+
 #[derive(Debug, Clone)]
 enum Op {
     Add,
     Take {
         number: u32,
         len: u16,
+        strong: bool,
     },
     Settle(usize),
     GiveBack(usize),
@@ -38,7 +44,7 @@ enum Op {
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         2 => Just(Op::Add),
-        8 => (1_u32..6, 1_u16..40).prop_map(|(number, len)| Op::Take { number, len }),
+        8 => (1_u32..6, 1_u16..40, any::<bool>()).prop_map(|(number, len, strong)| Op::Take { number, len, strong }),
         5 => any::<usize>().prop_map(Op::Settle),
         4 => any::<usize>().prop_map(Op::GiveBack),
         3 => Just(Op::Flush),
@@ -96,14 +102,20 @@ impl World {
                 let mark = self.durable.get(&tag).cloned().unwrap_or(Mark { tag, leased: 0, scraps: vec![] });
                 let read = Mark::from_bytes(tag, &mark.to_bytes()).unwrap();
                 assert_eq!(read, mark);
-                self.shelf.add(read, UNITS, KeyPath::QkdKem);
+                self.shelf.add(read, UNITS, path(number));
             }
         }
     }
 
-    fn take(&mut self, number: u32, len: u16) {
+    /// The most units of one strong sheet that were never given out.
+    fn strong_units(&self) -> u16 {
+        let strong = self.shelf.leaves.values().filter(|leaf| leaf.open && leaf.path == KeyPath::QkdKem);
+        strong.map(|leaf| leaf.units - leaf.cursor).max().unwrap_or(0)
+    }
+
+    fn take(&mut self, number: u32, len: u16, strong: bool) {
         let free = self.shelf.free();
-        match self.shelf.take(number, len, None) {
+        match self.shelf.take(number, len, strong.then_some(KeyPath::QkdKem)) {
             Ok(taken) => {
                 assert_eq!(taken.places.len(), number as usize);
                 let units: Vec<_> = units_of(&taken.places).collect();
@@ -111,6 +123,8 @@ impl World {
                 let mut held: BTreeSet<_> = self.out.iter().flat_map(|out| units_of(&out.places)).collect();
                 for unit in units {
                     assert!(unit.1 < UNITS);
+                    let sheet = (0..self.sheets).find(|number| tag(*number) == unit.0).unwrap();
+                    assert!(!strong || path(sheet) == KeyPath::QkdKem, "weaker than demanded");
                     assert!(!self.delivered.contains(&unit), "delivered twice");
                     assert!(held.insert(unit), "reserved twice");
                 }
@@ -118,7 +132,8 @@ impl World {
                 self.out.push(taken);
             }
             Err(short) => {
-                assert_eq!(short, Short::Empty);
+                assert!(strong || short == Short::Empty);
+                assert!(number > 1 || self.strong_units() < len.div_ceil(8), "refused what there is");
                 assert_eq!(self.shelf.free(), free, "a refusal consumed keys");
             }
         }
@@ -147,11 +162,11 @@ impl World {
         match op {
             Op::Add if self.sheets < 200 => {
                 let mark = Mark { tag: tag(self.sheets), leased: 0, scraps: vec![] };
-                self.shelf.add(mark, UNITS, KeyPath::QkdKem);
+                self.shelf.add(mark, UNITS, path(self.sheets));
                 self.sheets += 1;
             }
             Op::Add => {}
-            Op::Take { number, len } => self.take(number, len),
+            Op::Take { number, len, strong } => self.take(number, len, strong),
             Op::Settle(at) => self.settle(at),
             Op::GiveBack(at) if !self.out.is_empty() => {
                 let taken = self.out.swap_remove(at % self.out.len());
@@ -216,14 +231,14 @@ fn without_a_crash_every_unit_is_given_out_once() {
     // 17 bytes take three units: the last unit of a sheet is left over, for a shorter key.
     while world.shelf.free() >= 3 {
         let before = world.shelf.free();
-        world.run(Op::Take { number: 1, len: 17 });
+        world.run(Op::Take { number: 1, len: 17, strong: false });
         if world.shelf.free() == before {
             break;
         }
         world.run(Op::Settle(0));
     }
     while world.shelf.free() > 0 {
-        world.run(Op::Take { number: 1, len: 8 });
+        world.run(Op::Take { number: 1, len: 8, strong: false });
         world.run(Op::Settle(0));
     }
     assert_eq!(world.delivered.len(), 2 * usize::from(UNITS));
@@ -237,6 +252,10 @@ fn a_weak_path_is_not_taken_where_a_strong_one_is_wanted() {
     assert_eq!(shelf.take(1, 32, Some(KeyPath::QkdKem)).unwrap_err(), Short::WeakPath);
     assert_eq!(shelf.free(), u64::from(UNITS));
     assert_eq!(shelf.take(1, 32, None).unwrap().path, KeyPath::Kem);
+    shelf.add(Mark { tag: tag(2), leased: 0, scraps: vec![] }, UNITS, KeyPath::QkdKem);
+    let strong = shelf.take(1, 32, Some(KeyPath::QkdKem)).expect("a weak sheet does not stand in its way");
+    assert_eq!((strong.places[0].tag, strong.path), (tag(2), KeyPath::QkdKem));
+    assert_eq!(shelf.take(1, 32, None).unwrap().path, KeyPath::QkdKem, "the best there is");
 }
 
 #[test]
