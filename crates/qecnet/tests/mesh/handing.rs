@@ -227,3 +227,60 @@ fn two_applications_at_two_nodes_are_given_the_same_keys_once() {
         }
     }
 }
+
+/// How the two ends of a link get their keys at present.
+fn delivery_of(status: &Value, a: &str, b: &str) -> String {
+    let links = status["links"].as_array().unwrap();
+    links.iter().find(|link| link["a"] == a && link["b"] == b).unwrap()["delivery"].as_str().unwrap().to_owned()
+}
+
+/// KM-08 KM-09: where the fibre of two nodes is tapped, keys go through the hub, under the pads of its own fibres on
+/// both hops; where those are tapped too, a demand for quantum bits is refused, and what goes without them says so.
+/// What an isolated node shared is given to nobody.
+#[test]
+fn keys_go_round_a_tapped_fibre_and_never_pretend() {
+    let mesh = Mesh::start(2, "300s");
+    let a1 = Sae::add(&mesh, "a1", "n1", &[]);
+    let b1 = Sae::add(&mesh, "b1", "n2", &[]);
+    let tap = |a: &str, b: &str| {
+        mesh.cli(&["fibre", "tap", a, b, "--fraction", "0.7"]).expect(0);
+        mesh.wait_status("the fibre is given up", |status| delivery_of(status, a, b) == "kem");
+    };
+    tap("n1", "n2");
+    let demand = r#"{"number":1,"extension_mandatory":[{"qecnet_path":"qkd+kem"}]}"#;
+    let around = wait("a key through the hub, under pads", || {
+        let (status, answer) = a1.curl("b1/enc_keys", Some(demand));
+        (status == 200).then(|| keys(&answer))
+    });
+    let (status, answer) = b1.dec_keys("a1", &[&around[0].0]);
+    assert_eq!((status, keys(&answer)), (200, around));
+
+    tap("hub", "n1");
+    let c1 = Sae::add(&mesh, "c1", "n2", &[]);
+    let plain = a1.enc_keys("c1", "number=1");
+    let (status, answer) = c1.dec_keys("a1", &[&plain[0].0]);
+    assert_eq!((status, keys(&answer)), (200, plain));
+    let (status, answer) = a1.curl("c1/enc_keys", Some(demand));
+    assert!([400, 503].contains(&status), "no quantum bits on this way: {status} {answer}");
+
+    let left = a1.enc_keys("b1", "number=1");
+    mesh.cli(&["signal", "--node", "n2", "--kind", "node-compromise"]).expect(0);
+    let (status, answer) = wait("nobody at the isolated node is known", || {
+        let (status, answer) = a1.curl("b1/enc_keys", None);
+        (status == 400).then_some((status, answer))
+    });
+    assert_eq!(status, 400, "{answer}");
+    assert!(b1.dec_keys("b1", &[&left[0].0]).0 != 200);
+
+    let paths = |log: &Path, entries: u64| -> Vec<String> {
+        accounts(log, entries).iter().map(|one| one["path"].as_str().unwrap().to_owned()).collect()
+    };
+    wait("both kinds of path are accounted for", || {
+        let entries = mesh.status()?["log"]["size"].as_u64()?;
+        let (log, _) = mesh.export("paths");
+        let seen = paths(&log, entries);
+        (seen.iter().any(|path| path == "kem") && seen.iter().any(|path| path == "qkd+kem")).then_some(())
+    });
+    let (log, pins) = mesh.export("round");
+    assert_holds(&log, &pins);
+}
