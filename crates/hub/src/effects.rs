@@ -6,6 +6,7 @@
 
 mod deliver;
 mod make;
+mod merge;
 mod rewrap;
 
 use std::collections::BTreeMap;
@@ -40,11 +41,14 @@ pub(crate) struct Effects {
 
 impl Effects {
     /// Runs what is ordered until the sequencer ends.
-    pub(crate) async fn run(self: Arc<Self>, mut orders: mpsc::UnboundedReceiver<Order>) {
-        while let Some(order) = orders.recv().await {
-            let entry = order.entry();
-            for effect in order.into_effects() {
-                tracing::debug!(entry, ?effect, "effect");
+    pub(crate) async fn run(self: Arc<Self>, mut turns: mpsc::UnboundedReceiver<Vec<Order>>) {
+        while let Some(mut orders) = turns.recv().await {
+            while let Ok(more) = turns.try_recv() {
+                orders.extend(more);
+            }
+            let entries = orders.first().map(Order::entry)..=orders.last().map(Order::entry);
+            for effect in merge::merge(orders.into_iter().flat_map(Order::into_effects)) {
+                tracing::debug!(?entries, ?effect, "effect");
                 self.start(effect).await;
             }
         }

@@ -194,15 +194,15 @@ fn is_bulk(event: &Event) -> bool {
     }
 }
 
-/// Starts the sequencer on its thread. Effects leave through the returned channel, in order of
-/// their entries.
+/// Starts the sequencer on its thread. Effects leave through the returned channel, those of a batch together, in
+/// order of their entries.
 ///
 /// # Errors
 /// The operating system's error where no thread can be had.
 pub fn start(
     core: Core,
     time: TimeSource,
-) -> std::io::Result<(Handle, mpsc::UnboundedReceiver<Order>, std::thread::JoinHandle<()>)> {
+) -> std::io::Result<(Handle, mpsc::UnboundedReceiver<Vec<Order>>, std::thread::JoinHandle<()>)> {
     let (events, queue) = mpsc::channel(QUEUE);
     let (bulk_in, bulk) = mpsc::channel(QUEUE);
     let (control_in, control) = mpsc::channel(READS);
@@ -235,7 +235,7 @@ struct Loop {
     queue: mpsc::Receiver<Pending>,
     bulk: mpsc::Receiver<Pending>,
     control: mpsc::Receiver<Control>,
-    orders: mpsc::UnboundedSender<Order>,
+    orders: mpsc::UnboundedSender<Vec<Order>>,
     /// Events without an asker that the store has not taken yet; they go first.
     kept: Vec<Pending>,
     backoff: bool,
@@ -278,7 +278,7 @@ impl Loop {
         loop {
             let wait = self.wait();
             // What is kept, a tick and a word on the clock go into the same batch.
-            let room = BATCH_ENTRIES.saturating_sub(self.kept.len() + 2);
+            let room = BATCH_ENTRIES.saturating_sub(self.kept.len() + core::TICKS + 1);
             tokio::select! {
                 control = self.control.recv() => match control {
                     Some(Control::Read(read)) => {
@@ -355,12 +355,12 @@ impl Loop {
         }
         self.backoff = done.failed;
         self.kept = done.kept;
-        for order in done.orders {
-            if order.revokes() {
-                self.revoking = Some(Instant::now());
-            }
+        if done.orders.iter().any(Order::revokes) {
+            self.revoking = Some(Instant::now());
+        }
+        if !done.orders.is_empty() {
             // The runner of effects ends only with the hub.
-            let _ = self.orders.send(order);
+            let _ = self.orders.send(done.orders);
         }
     }
 }

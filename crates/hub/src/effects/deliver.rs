@@ -7,12 +7,16 @@ use kernel::effect::KeyOrder;
 use kernel::event::{Event, KeyReceipt};
 use link::Pad;
 use session::mesh::{DeliveredKey, HubMessage};
+use tokio::sync::watch;
+use types::limits::KEYS_PER_STEP;
 use types::mesh::Delivery;
 use types::{Hash, KeyId, Label, NodeId};
 
 use super::Effects;
 use crate::mesh::Prekey;
 
+/// Most keys in one frame: its pad is taken whole from the pool of the link, or not at all.
+const FRAME_KEYS: usize = KEYS_PER_STEP;
 /// How long a delivery waits for the prekey of a node that just came up.
 const PREKEY_WAIT: Duration = Duration::from_secs(3);
 
@@ -29,6 +33,10 @@ enum NotSent {
     Kem(#[from] crypto::kem::KemError),
     #[error(transparent)]
     Seal(#[from] link::delivery::DeliveryError),
+}
+
+fn keys_of(orders: &[KeyOrder]) -> Vec<KeyId> {
+    orders.iter().map(|order| order.key).collect()
 }
 
 /// A salt for the commitments to one key: known to whoever holds the key, of use to nobody else.
@@ -59,30 +67,51 @@ impl Effects {
         }
     }
 
+    /// Deliveries to one node take turns; whoever has the turn takes along what waits behind it.
     async fn deliver_to(&self, node: NodeId, orders: Vec<KeyOrder>) {
-        let mut keys: Vec<KeyId> = orders.iter().map(|order| order.key).collect();
-        match self.send_frame(&node, orders).await {
-            Ok((delivery, sent)) => {
-                keys.retain(|key| !sent.contains(key));
-                if !sent.is_empty() {
-                    self.mesh.report(Event::Delivered { node: node.clone(), delivery, keys: sent }).await;
-                }
-                // A share that has gone belongs to a key whose end is recorded already.
-                if !keys.is_empty() {
-                    tracing::debug!(%node, ?keys, "keys ended before they were delivered");
-                }
+        let Some(delivery) = self.mesh.peers.delivery_of(&node) else {
+            return self.not_delivered(node, keys_of(&orders), &NotSent::NotConnected).await;
+        };
+        delivery.queue.add(orders);
+        let _turn = delivery.queue.turn().await;
+        loop {
+            let orders = delivery.queue.take(FRAME_KEYS);
+            if orders.is_empty() {
+                return;
             }
-            Err(error) => {
-                tracing::info!(%node, %error, "keys were not delivered");
-                self.mesh.report(Event::DeliveryFailed { node, keys, reason: error.to_string() }).await;
+            let keys = keys_of(&orders);
+            match self.send_frame(&node, delivery.prekey.clone(), orders).await {
+                Ok((path, sent)) => self.delivered(&node, path, keys, sent).await,
+                Err(error) => self.not_delivered(node.clone(), keys, &error).await,
             }
         }
     }
 
-    async fn send_frame(&self, node: &NodeId, orders: Vec<KeyOrder>) -> Result<(Delivery, Vec<KeyId>), NotSent> {
-        let (mut prekey, order) = self.mesh.peers.delivery_of(node).ok_or(NotSent::NotConnected)?;
-        // Frames of one node leave in the order of their deliveries.
-        let _turn = order.lock().await;
+    async fn delivered(&self, node: &NodeId, delivery: Delivery, mut keys: Vec<KeyId>, sent: Vec<KeyId>) {
+        keys.retain(|key| !sent.contains(key));
+        for sent in sent.chunks(KEYS_PER_STEP) {
+            self.mesh.report(Event::Delivered { node: node.clone(), delivery, keys: sent.to_vec() }).await;
+        }
+        // A share that has gone belongs to a key whose end is recorded already.
+        if !keys.is_empty() {
+            tracing::debug!(%node, ?keys, "keys ended before they were delivered");
+        }
+    }
+
+    async fn not_delivered(&self, node: NodeId, keys: Vec<KeyId>, error: &NotSent) {
+        tracing::info!(%node, %error, "keys were not delivered");
+        for keys in keys.chunks(KEYS_PER_STEP) {
+            let (keys, reason) = (keys.to_vec(), error.to_string());
+            self.mesh.report(Event::DeliveryFailed { node: node.clone(), keys, reason }).await;
+        }
+    }
+
+    async fn send_frame(
+        &self,
+        node: &NodeId,
+        mut prekey: watch::Receiver<Option<Prekey>>,
+        orders: Vec<KeyOrder>,
+    ) -> Result<(Delivery, Vec<KeyId>), NotSent> {
         let prekey: Prekey = {
             let known = tokio::time::timeout(PREKEY_WAIT, prekey.wait_for(Option::is_some)).await;
             known.ok().and_then(Result::ok).and_then(|known| known.clone()).ok_or(NotSent::NoPrekey)?

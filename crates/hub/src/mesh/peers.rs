@@ -1,10 +1,11 @@
 //! Who is connected, and what waits to be sent to whom.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crypto::{AuthKey, KemPublic, Secret32};
+use kernel::effect::KeyOrder;
 use session::mesh::HubMessage;
 use session::{Channel, SessionInfo, SessionSender};
 use tokio::sync::{mpsc, watch};
@@ -71,7 +72,7 @@ struct Peer {
     bulk: Option<Outbox>,
     up: bool,
     prekey: watch::Sender<Option<Prekey>>,
-    delivering: Arc<tokio::sync::Mutex<()>>,
+    deliveries: Arc<Queue>,
 }
 
 impl Peer {
@@ -99,8 +100,41 @@ pub(crate) struct Peers {
     next: std::sync::atomic::AtomicU64,
 }
 
-/// Held while a delivery to one node is made and sent.
-type Turn = Arc<tokio::sync::Mutex<()>>;
+/// Keys on their way to one node. They leave in order, one frame at a time.
+#[derive(Default)]
+pub(crate) struct Queue {
+    waiting: Mutex<VecDeque<KeyOrder>>,
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Queue {
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<KeyOrder>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whoever adds also waits for a turn, so that nothing stays behind.
+    pub(crate) fn add(&self, orders: Vec<KeyOrder>) {
+        self.waiting().extend(orders);
+    }
+
+    /// Held while frames are made and sent.
+    pub(crate) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.turn.lock().await
+    }
+
+    /// The next keys, `most` at most.
+    pub(crate) fn take(&self, most: usize) -> Vec<KeyOrder> {
+        let mut waiting = self.waiting();
+        let count = waiting.len().min(most);
+        waiting.drain(..count).collect()
+    }
+}
+
+/// The way to a node's prekey, and what waits for it.
+pub(crate) struct DeliveryTo {
+    pub(crate) prekey: watch::Receiver<Option<Prekey>>,
+    pub(crate) queue: Arc<Queue>,
+}
 
 impl Peers {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Peer>> {
@@ -126,7 +160,7 @@ impl Peers {
             bulk: None,
             up: false,
             prekey: watch::Sender::new(None),
-            delivering: Arc::default(),
+            deliveries: Arc::default(),
         });
         match channel {
             Channel::Urgent => peer.urgent = Some(outbox),
@@ -194,9 +228,11 @@ impl Peers {
         }
     }
 
-    /// The way to a node's prekey, and the lock that keeps its deliveries in order.
-    pub(crate) fn delivery_of(&self, node: &NodeId) -> Option<(watch::Receiver<Option<Prekey>>, Turn)> {
-        self.lock().get(node).map(|peer| (peer.prekey.subscribe(), Arc::clone(&peer.delivering)))
+    /// How keys get to a node, where it is connected.
+    pub(crate) fn delivery_of(&self, node: &NodeId) -> Option<DeliveryTo> {
+        let peers = self.lock();
+        let peer = peers.get(node)?;
+        Some(DeliveryTo { prekey: peer.prekey.subscribe(), queue: Arc::clone(&peer.deliveries) })
     }
 
     /// Queues a message on the urgent session; `false` where there is none.

@@ -19,6 +19,10 @@ use super::{Look, ReadState, SNAPSHOT_EVERY, SNAPSHOT_GAP, SubmitError, lock, pa
 use crate::admitted::Admitted;
 use crate::log_tree::LogTree;
 
+/// Most ticks in one batch: together they move as many keys as a mesh of some hundred nodes has, so that taking all
+/// of them back costs one flush and one message a node.
+pub(super) const TICKS: usize = 64;
+
 /// Why a batch was not recorded.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CommitError {
@@ -186,26 +190,37 @@ impl Core {
 
     fn stage_all(&mut self, work: &mut Work, pending: Vec<Pending>, now: Timestamp) -> Result<(), CommitError> {
         // What is due comes before what was asked since. Before the first entry nothing is due.
-        let tick = self.state.boundary().map(|_| Pending::quiet(Event::Tick)).into_iter();
-        self.more = false;
-        let mut queue = tick.chain(pending);
-        for pending in queue.by_ref() {
-            if let Err(error) = self.stage(work, pending, now) {
-                // What follows was not looked at; it is told the same.
+        self.more = self.state.boundary().is_some();
+        let mut queue = pending.into_iter();
+        for _ in 0..TICKS {
+            if !self.more {
+                break;
+            }
+            if let Err(error) = self.stage(work, Pending::quiet(Event::Tick), now).map(|more| self.more = more) {
                 work.untried.extend(queue);
                 return Err(error);
+            }
+        }
+        for pending in queue.by_ref() {
+            match self.stage(work, pending, now) {
+                Ok(more) => self.more |= more,
+                Err(error) => {
+                    // What follows was not looked at; it is told the same.
+                    work.untried.extend(queue);
+                    return Err(error);
+                }
             }
         }
         Ok(())
     }
 
-    /// Steps one event, applies its records in memory and adds its entry to the batch.
-    fn stage(&mut self, work: &mut Work, pending: Pending, now: Timestamp) -> Result<(), CommitError> {
+    /// Steps one event, applies its records in memory and adds its entry to the batch. Says whether a tick shall
+    /// follow.
+    fn stage(&mut self, work: &mut Work, pending: Pending, now: Timestamp) -> Result<bool, CommitError> {
         let Pending { event, shares, reply } = pending;
         let Step { records, effects, more } = step(&self.state, &event, now);
-        self.more |= more;
         if records.is_empty() && reply.is_none() {
-            return Ok(());
+            return Ok(more);
         }
         let kept_event = reply.is_none().then(|| event.clone());
         let entry = work.head.next(now, Body { event, records });
@@ -229,7 +244,7 @@ impl Core {
         work.kept.extend(kept_event);
         let records = entry.body.records;
         work.staged.push(Staged { index: entry.index, at: entry.at, entry: bytes, records, effects, reply });
-        Ok(())
+        Ok(more)
     }
 
     /// Appends the batch under one signed checkpoint. On success the tree has grown with it.
