@@ -74,10 +74,6 @@ impl Bits {
         &self.words
     }
 
-    pub(crate) fn words_mut(&mut self) -> &mut [u64] {
-        &mut self.words
-    }
-
     /// Bit `i`; false past the end.
     #[inline]
     pub fn get(&self, i: usize) -> bool {
@@ -103,17 +99,46 @@ impl Bits {
         self.len += 1;
     }
 
+    /// 64 bits from bit `start` on, zeros past the end.
+    #[inline]
+    pub(crate) fn word_at(&self, start: usize) -> u64 {
+        let (first, shift) = (start / 64, start % 64);
+        let word = |i: usize| self.words.get(i).copied().unwrap_or(0);
+        if shift == 0 { word(first) } else { word(first) >> shift | word(first + 1) << (64 - shift) }
+    }
+
+    /// Appends the `count` low bits of a word, at most 64 of them; the others must be zero.
+    #[inline]
+    pub(crate) fn append(&mut self, bits: u64, count: usize) {
+        let shift = self.len % 64;
+        self.len += count;
+        match self.words.last_mut() {
+            Some(last) if shift > 0 => {
+                *last |= bits << shift;
+                if shift + count > 64 {
+                    self.words.push(bits >> (64 - shift));
+                }
+            }
+            _ if count > 0 => self.words.push(bits),
+            _ => {}
+        }
+    }
+
+    /// Cuts off all bits from bit `len` on.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        if len < self.len {
+            self.words.truncate(len.div_ceil(64));
+            self.len = len;
+            if let Some(last) = self.words.last_mut() {
+                *last &= tail_mask(len);
+            }
+        }
+    }
+
     /// `len` bits from bit `start`; both must lie inside.
     pub fn slice(&self, start: usize, len: usize) -> Self {
         debug_assert!(start + len <= self.len);
-        let (first, shift) = (start / 64, start % 64);
-        let word = |i: usize| self.words.get(i).copied().unwrap_or(0);
-        let words = (0..len.div_ceil(64))
-            .map(|i| {
-                let low = word(first + i) >> shift;
-                if shift == 0 { low } else { low | word(first + i + 1) << (64 - shift) }
-            })
-            .collect();
+        let words = (0..len.div_ceil(64)).map(|i| self.word_at(start + 64 * i)).collect();
         Self::from_words(words, len)
     }
 

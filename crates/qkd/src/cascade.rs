@@ -14,8 +14,9 @@
 
 mod answer;
 mod ask;
-mod order;
+mod search;
 mod shuffle;
+mod tree;
 
 pub(crate) use answer::Answerer;
 pub(crate) use ask::Asker;
@@ -69,7 +70,7 @@ impl Schedule {
     fn with_levels(bits: usize, first: u8, second: u8, pace: Pace) -> Self {
         let frames = bits.div_ceil(FRAME_BITS).max(1);
         let frame = bits.div_ceil(frames).max(1).next_multiple_of(64);
-        let half = frame.max(2).next_power_of_two().trailing_zeros() as u8 - 1;
+        let half = shuffle::half_level(frame) as u8;
         let mut levels = [half; PASSES];
         levels[0] = first.min(half);
         levels[1] = second.min(half);
@@ -93,12 +94,12 @@ impl Schedule {
 
     /// Blocks of a pass.
     fn blocks(&self, pass: usize) -> usize {
-        self.frame.div_ceil(1 << self.levels[pass])
+        if pass > 0 && self.halves(pass) { 2 } else { self.frame.div_ceil(1 << self.levels[pass]) }
     }
 
-    /// Whether the blocks of a pass are half a frame, up to the next power of two.
+    /// Whether there are two blocks in a pass: those have half a frame each, whatever its length.
     fn halves(&self, pass: usize) -> bool {
-        self.frame.max(2).next_power_of_two() == 2 << self.levels[pass]
+        shuffle::half_level(self.frame) == u32::from(self.levels[pass])
     }
 
     /// Block parities disclosed when a pass opens.
@@ -125,58 +126,20 @@ impl Schedule {
     }
 }
 
-/// A range of 2^level positions of a shuffled frame: `index << level` onward.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Node(u32);
-
-impl Node {
-    fn new(level: u8, index: usize) -> Self {
-        Self(u32::from(level) << 24 | index as u32)
-    }
-
-    fn level(self) -> u8 {
-        (self.0 >> 24) as u8
-    }
-
-    fn index(self) -> usize {
-        (self.0 & 0xff_ffff) as usize
-    }
-
-    fn child(self, right: bool) -> Self {
-        Self::new(self.level() - 1, self.index() * 2 + usize::from(right))
-    }
-
-    fn range(self, len: usize) -> (usize, usize) {
-        let start = self.index() << self.level();
-        (start, (start + (1 << self.level())).min(len))
-    }
-}
-
 /// Questions about one pass of one frame.
 struct Batch<'a> {
     frame: usize,
     pass: usize,
-    level: u8,
-    /// The nodes of `level` whose left halves' parities are wanted; `None` for the parities of all
-    /// blocks of the pass.
-    indices: Option<&'a [u32]>,
+    /// The nodes whose left halves' parities are wanted, as little-endian addresses; none for the
+    /// parities of all blocks of the pass.
+    nodes: &'a [[u8; 2]],
 }
 
-/// What opens a pass, in place of a level.
-const OPEN: u8 = 0xff;
-
-/// A batch: `var (frame·16 + pass) ‖ u8 0xff`, or `var (frame·16 + pass) ‖ u8 level ‖ var count ‖
-/// var index of the first node ‖ var distance to the next one ‖ …`.
-fn write_batch(frame: usize, pass: usize, nodes: Option<(u8, &[u32])>, out: &mut Vec<u8>) {
+/// A batch: `var (frame·16 + pass) ‖ var count ‖ u16 address ‖ …`; a count of zero opens the pass.
+fn write_batch(frame: usize, pass: usize, nodes: &[u16], out: &mut Vec<u8>) {
     put_var(out, (frame * 16 + pass) as u64);
-    let Some((level, indices)) = nodes else { return out.push(OPEN) };
-    out.push(level);
-    put_var(out, indices.len() as u64);
-    let mut last = 0;
-    for &index in indices {
-        put_var(out, u64::from(index - last));
-        last = index;
-    }
+    put_var(out, nodes.len() as u64);
+    out.extend(nodes.iter().flat_map(|address| address.to_le_bytes()));
 }
 
 /// Reads batches to the end of the message.
@@ -185,7 +148,6 @@ fn read_batches(
     schedule: &Schedule,
     mut take: impl FnMut(Batch<'_>) -> Result<(), WireError>,
 ) -> Result<(), WireError> {
-    let mut room = Vec::new();
     if reader.left() == 0 {
         return Err(WireError::Short);
     }
@@ -195,30 +157,9 @@ fn read_batches(
         if frame >= schedule.frames() || pass >= PASSES {
             return Err(WireError::Number);
         }
-        let level = reader.u8()?;
-        if level == OPEN {
-            take(Batch { frame, pass, level, indices: None })?;
-            continue;
-        }
-        if level == 0 || level > schedule.levels[pass] {
-            return Err(WireError::Number);
-        }
-        let count = match reader.var(reader.left() as u64)? {
-            0 => return Err(WireError::Number),
-            count => count,
-        };
-        room.clear();
-        let mut index = 0;
-        for i in 0..count {
-            let step = reader.var(schedule.frame as u64)? as usize;
-            index += step;
-            // a half that reaches the end of the frame is the whole node, which is known already
-            if (i > 0 && step == 0) || Node::new(level, index).child(true).range(schedule.frame).0 >= schedule.frame {
-                return Err(WireError::Number);
-            }
-            room.push(index as u32);
-        }
-        take(Batch { frame, pass, level, indices: Some(&room) })?;
+        let count = reader.var(schedule.frame as u64)? as usize;
+        let (nodes, _) = reader.take(2 * count)?.as_chunks();
+        take(Batch { frame, pass, nodes })?;
     }
     Ok(())
 }

@@ -1,4 +1,7 @@
-use crate::cascade::{FRAME_BITS, PASSES};
+use zeroize::Zeroizing;
+
+use crate::cascade::tree::Shape;
+use crate::cascade::{FRAME_BITS, PASSES, Schedule};
 use crate::simd::{Level, select};
 
 /// The public shuffles of the passes after the first, for one frame length. They spread errors and
@@ -6,6 +9,8 @@ use crate::simd::{Level, select};
 pub struct Shuffles {
     len: usize,
     passes: Vec<Shuffle>,
+    /// How the bits are kept for searches: for two blocks, then for blocks of 2, 4, 8, … bits.
+    shapes: Vec<Shape>,
     level: Level,
 }
 
@@ -16,7 +21,7 @@ struct Shuffle {
     first: Turn,
     rows: Vec<u8>,
     second: Turn,
-    /// The original positions that come to lie in the first half of the next power of two.
+    /// The original positions that come to lie in the first half.
     half: Vec<u64>,
 }
 
@@ -36,12 +41,22 @@ impl Shuffles {
     pub fn new(len: usize) -> Self {
         let len = len.max(1).next_multiple_of(64).min(FRAME_BITS);
         let passes = (1..PASSES as u64).map(|pass| Shuffle::new(len, pass)).collect();
-        Self { len, passes, level: Level::best() }
+        let half = half_level(len);
+        let shapes = std::iter::once(Shape::new(len / 64, half, true));
+        let shapes = shapes.chain((1..=half).map(|level| Shape::new(len / 64, level, false))).collect();
+        Self { len, passes, shapes, level: Level::best() }
     }
 
     /// The frame length these are for.
     pub fn frame_bits(&self) -> usize {
         self.len
+    }
+
+    /// How the bits are kept in a pass.
+    #[inline]
+    pub(super) fn shape(&self, schedule: &Schedule, pass: usize) -> &Shape {
+        let halves = pass > 0 && schedule.halves(pass);
+        &self.shapes[if halves { 0 } else { usize::from(schedule.levels[pass]) }]
     }
 
     #[inline]
@@ -76,16 +91,23 @@ impl Shuffles {
 
     /// Parity of the first block of `pass`, one of those whose blocks are half a frame, without
     /// bringing all bits in order.
-    pub(super) fn half_parity(&self, pass: usize, words: impl Iterator<Item = u64>) -> bool {
+    pub(super) fn half_parity(&self, pass: usize, words: &[u64]) -> bool {
         let Some(shuffle) = pass.checked_sub(1).map(|i| &self.passes[i]) else { return false };
-        let sum = words.zip(&shuffle.half).fold(0, |sum, (bits, half)| sum ^ (bits & half));
+        let sum = words.iter().zip(&shuffle.half).fold(0, |sum, (bits, half)| sum ^ (bits & half));
         sum.count_ones() & 1 == 1
     }
 
+    /// Whether a bit of the frame lies in the second of two blocks of `pass`.
+    pub(super) fn is_in_second_half(&self, pass: usize, position: usize) -> bool {
+        let half = pass.checked_sub(1).map(|i| &self.passes[i].half);
+        half.is_some_and(|half| half[position / 64] >> (position % 64) & 1 == 0)
+    }
+
     /// Words of a frame in the order of `pass`.
-    pub(super) fn apply(&self, pass: usize, mut words: Vec<u64>) -> Vec<u64> {
+    pub(super) fn apply(&self, pass: usize, words: &[u64]) -> Zeroizing<Vec<u64>> {
+        let mut words = Zeroizing::new(words.to_vec());
         let Some(shuffle) = pass.checked_sub(1).map(|i| &self.passes[i]) else { return words };
-        let mut room = zeroize::Zeroizing::new(vec![0; words.len()]);
+        let mut room = Zeroizing::new(vec![0; words.len()]);
         turn_columns(self.level, &shuffle.first.columns, &mut words, &mut room);
         words.iter_mut().zip(&shuffle.rows).for_each(|(word, &by)| *word = word.rotate_left(u32::from(by)));
         turn_columns(self.level, &shuffle.second.columns, &mut words, &mut room);
@@ -133,7 +155,7 @@ impl Shuffle {
         let (first, second) = (Turn::new(&mut state, count), Turn::new(&mut state, count));
         let rows: Vec<u8> = (0..count).map(|_| (split_mix(&mut state) % 64) as u8).collect();
         // the first half, brought back to where it came from
-        let cut = len.next_power_of_two() / 2;
+        let cut = first_half(len);
         let mut half: Vec<u64> = (0..count).map(|w| if (w + 1) * 64 <= cut { u64::MAX } else { 0 }).collect();
         if cut < 64 {
             half[0] = (1 << cut) - 1;
@@ -146,6 +168,16 @@ impl Shuffle {
     }
 }
 
+/// Log2 of the block size where there are two blocks of a power of two.
+pub(super) fn half_level(len: usize) -> u32 {
+    len.max(2).next_power_of_two().trailing_zeros() - 1
+}
+
+/// Bits in the first half of a frame: whole words, where it has more than one.
+fn first_half(len: usize) -> usize {
+    if len > 64 { (len / 64).div_ceil(2) * 64 } else { 32 }
+}
+
 /// SplitMix64 (Steele, Lea, Flood 2014), for what is public only.
 pub(crate) fn split_mix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -156,7 +188,7 @@ pub(crate) fn split_mix(state: &mut u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::Shuffles;
+    use super::{Shuffles, first_half};
     use crate::cascade::PASSES;
     use crate::seeded::Seeded;
 
@@ -168,14 +200,16 @@ mod tests {
             let words: Vec<u64> = (0..len / 64).map(|_| rng.word()).collect();
             let bit = |words: &[u64], i: usize| words[i / 64] >> (i % 64) & 1;
             for pass in 0..PASSES {
-                let moved = shuffles.apply(pass, words.clone());
+                let moved = shuffles.apply(pass, &words);
                 for i in 0..len {
                     assert_eq!(shuffles.from(pass, shuffles.to(pass, i)), i);
                     assert_eq!(bit(&moved, shuffles.to(pass, i)), bit(&words, i));
                 }
-                let half = len.next_power_of_two() / 2;
+                let half = first_half(len);
                 let sum = (0..half).fold(0, |sum, i| sum ^ bit(&moved, i));
-                assert!(pass == 0 || shuffles.half_parity(pass, words.iter().copied()) == (sum == 1));
+                assert!(pass == 0 || shuffles.half_parity(pass, &words) == (sum == 1));
+                let second = |i: usize| shuffles.is_in_second_half(pass, i) == (shuffles.to(pass, i) >= half);
+                assert!(pass == 0 || (0..len).all(second));
             }
         }
     }

@@ -60,7 +60,7 @@ fn leaked_bits_are_exactly_the_bits_seen() {
     }
 }
 
-/// Efficiency at n = 2^14 against FACTS section 2: at most 1.05 at 1 to 5 %.
+/// Efficiency at n = 2^14: at most 1.05 at 1 to 5 % (Martinez-Mateo et al. 2014).
 #[test]
 fn efficiency_is_that_of_the_best_published_parameters() {
     for (qber, most) in [(0.01, 1.05), (0.02, 1.05), (0.03, 1.05), (0.05, 1.05), (0.11, 1.07)] {
@@ -93,10 +93,59 @@ fn a_peer_that_asks_without_end_is_stopped() {
     let schedule = Schedule::new(4_096, 0.05, Pace::Quick);
     let shuffles = Arc::new(Shuffles::new(4_096));
     let mut answerer = Answerer::new(schedule, shuffles, &Bits::zeros(4_096));
-    let questions = [0, super::OPEN];
+    let questions = [0, 0];
     let stopped = (0..10_000).find(|_| answerer.answer(&mut Reader::new(&questions)).is_err());
     assert!(stopped.is_some());
     assert!(answerer.leaked() <= 2 * 4_096 + 1_024);
+}
+
+/// Whatever a lying peer answers, Bob ends: he notices, or stops asking after finitely many parities.
+#[test]
+fn false_answers_end_in_a_contradiction_or_in_silence() {
+    let mut noticed = 0;
+    for seed in 0..300 {
+        let mut rng = Seeded::new(seed);
+        let n = 1 + rng.below(20_000) as usize;
+        let pace = if rng.below(2) == 0 { Pace::Quick } else { Pace::Frugal };
+        let key = Bits::from_words((0..n.div_ceil(64)).map(|_| rng.word()).collect(), n);
+        let mut bob = key.clone();
+        (0..n / 30).for_each(|_| bob.flip(rng.below(n as u64) as usize));
+        let schedule = Schedule::new(n, 0.03, pace);
+        let shuffles = Arc::new(Shuffles::new(schedule.frame_bits()));
+        let mut answerer = Answerer::new(schedule.clone(), shuffles.clone(), &key);
+        let mut asker = Asker::new(schedule, shuffles, &bob);
+        let (mut questions, lies) = (Vec::new(), 1 + rng.below(40));
+        while asker.ask(&mut questions) {
+            let Ok(mut answers) = answerer.answer(&mut Reader::new(&questions)) else { break };
+            (0..answers.len())
+                .filter(|_| rng.below(lies) == 0)
+                .collect::<Vec<_>>()
+                .iter()
+                .for_each(|&i| answers.flip(i));
+            if !asker.answered(&answers) {
+                noticed += 1;
+                break;
+            }
+            questions.clear();
+        }
+        assert!(asker.leaked() <= 2 * n as u64 + 1_024 + 20_000);
+    }
+    assert!(noticed > 0);
+}
+
+/// Alice tells no parity of a node that is larger than a block, or of none.
+#[test]
+fn questions_about_what_is_no_node_are_refused() {
+    let schedule = Schedule::new(10_000, 0.05, Pace::Quick);
+    let shuffles = Arc::new(Shuffles::new(schedule.frame_bits()));
+    let mut answerer = Answerer::new(schedule, shuffles, &Bits::zeros(10_000));
+    let mut ask = |node: u16| {
+        let [low, high] = node.to_le_bytes();
+        answerer.answer(&mut Reader::new(&[0, 1, low, high])).is_ok()
+    };
+    // blocks of eight bits: node 3 is the first of them, 7 holds two, 63 is none, cell 157 is past the end
+    assert!(ask(3) && !ask(7) && !ask(63) && ask(156 * 64 + 3) && !ask(157 * 64 + 3) && !ask(u16::MAX));
+    assert!(answerer.answer(&mut Reader::new(&[0, 2, 3, 0, 3])).is_err());
 }
 
 #[test]
