@@ -124,6 +124,13 @@ impl Bits {
         }
     }
 
+    /// Appends all of `more`.
+    pub(crate) fn extend(&mut self, more: &Self) {
+        for (i, &word) in more.words.iter().enumerate() {
+            self.append(word, (more.len - 64 * i).min(64));
+        }
+    }
+
     /// Cuts off all bits from bit `len` on.
     pub(crate) fn truncate(&mut self, len: usize) {
         if len < self.len {

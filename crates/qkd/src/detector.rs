@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use crate::bits::Bits;
 use crate::entropy::{Entropy, Rolls, Skip};
 use crate::fibre::{PhotonFrame, measure};
-use crate::light::{ARRIVALS, Arrivals, BUNCHES, Bunches, Choices, NOTICED, OUTCOMES, Outcomes, Span};
+use crate::light::{ARRIVALS, Arrivals, BUNCHES, Bunch, Bunches, Choices, NOTICED, OUTCOMES, Outcomes, Span};
 use crate::params::{DetectorParams, HALVED_IN};
 use crate::source::{FrameError, Qubit};
 
@@ -61,8 +61,11 @@ impl Detections {
     }
 
     fn append(&mut self, more: &Self, four: bool) {
-        for (i, &slot) in more.slots.iter().enumerate() {
-            self.push(slot, more.setting(i), more.bit.get(i), four);
+        self.slots.extend_from_slice(&more.slots);
+        self.z.extend(&more.z);
+        self.bit.extend(&more.bit);
+        if four {
+            self.chsh.extend(&more.chsh);
         }
         self.pulses += more.pulses;
         self.halved += more.halved;
@@ -175,12 +178,15 @@ impl<E: Entropy> Detector<E> {
                 let Bunches { span, bunches } = Bunches::parse(frame)?;
                 if self.begin(span)? {
                     let mut light = Vec::with_capacity(bunches.len());
-                    for bunch in bunches {
-                        let state = Qubit { z: bunch.setting == 1, bit: bunch.bit };
-                        let bright = Light::Bright { setting: bunch.setting, bit: bunch.bit };
-                        let photons = usize::from(bunch.photons);
-                        light.extend(std::iter::repeat_n((bunch.slot, Light::State(state)), photons));
-                        light.extend((photons == 0).then_some((bunch.slot, bright)));
+                    for Bunch { slot, photons, setting, bit } in bunches {
+                        match photons {
+                            0 => light.push((slot, Light::Bright { setting, bit })),
+                            1 => light.push((slot, Light::State(Qubit { z: setting == 1, bit }))),
+                            _ => {
+                                let state = Light::State(Qubit { z: setting == 1, bit });
+                                light.extend(std::iter::repeat_n((slot, state), usize::from(photons)));
+                            }
+                        }
                     }
                     // clicks stay in order: what is still waited for is lost
                     self.awaited.clear();

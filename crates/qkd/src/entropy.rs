@@ -26,28 +26,32 @@ pub(crate) const BUFFER: usize = 2_048;
 pub struct Rolls<E> {
     source: E,
     buffer: Box<[u8; BUFFER]>,
+    /// Words of the buffer that are drawn.
     at: usize,
 }
 
 impl<E: Entropy> Rolls<E> {
     /// Draws from `source`.
     pub fn new(source: E) -> Self {
-        Self { source, buffer: Box::new([0; BUFFER]), at: BUFFER }
+        Self { source, buffer: Box::new([0; BUFFER]), at: BUFFER / 8 }
     }
 
     /// Sixty-four uniform bits.
     #[inline]
     pub fn word(&mut self) -> u64 {
-        if self.at + 8 > BUFFER {
-            self.source.fill(self.buffer.as_mut_slice());
-            self.at = 0;
+        if let Some(piece) = self.buffer.as_chunks_mut::<8>().0.get_mut(self.at) {
+            self.at += 1;
+            // a drawn bit stays nowhere but with its owner
+            return u64::from_le_bytes(std::mem::take(piece));
         }
-        let mut bytes = [0; 8];
-        let piece = &mut self.buffer[self.at..self.at + 8];
-        bytes.copy_from_slice(piece);
-        piece.fill(0); // a drawn bit stays nowhere but with its owner
-        self.at += 8;
-        u64::from_le_bytes(bytes)
+        self.refill()
+    }
+
+    #[cold]
+    fn refill(&mut self) -> u64 {
+        self.source.fill(self.buffer.as_mut_slice());
+        self.at = 1;
+        self.buffer.first_chunk_mut::<8>().map_or(0, |piece| u64::from_le_bytes(std::mem::take(piece)))
     }
 
     /// A uniform number in (0, 1], a multiple of 2^-53.
@@ -71,11 +75,14 @@ impl<E: Entropy> Rolls<E> {
             Skip::Always => 0,
             // a float-to-integer cast saturates
             Skip::Rare { per_log } => (self.unit().ln() * per_log) as u64,
-            Skip::Often { above } => {
+            Skip::Often { above, sure } => {
                 let mut failures = 0;
                 loop {
                     let roll = self.word();
-                    let more = above.iter().take_while(|&&bound| roll < bound).count();
+                    let mut more = usize::from(sure[(roll >> 58) as usize]);
+                    while above.get(more).is_some_and(|&bound| roll < bound) {
+                        more += 1;
+                    }
                     failures += more as u64;
                     if more < above.len() {
                         return failures;
@@ -115,6 +122,8 @@ pub enum Skip {
     Often {
         /// The bounds, falling.
         above: [u64; 8],
+        /// How many of them are above all rolls with the same six high bits.
+        sure: [u8; 64],
     },
 }
 
@@ -124,7 +133,10 @@ impl Skip {
         if p >= 1.0 {
             Self::Always
         } else if p >= 0.125 {
-            Self::Often { above: std::array::from_fn(|k| ((1.0 - p).powi(k as i32 + 1) * 2_f64.powi(64)) as u64) }
+            let above: [u64; 8] = std::array::from_fn(|k| ((1.0 - p).powi(k as i32 + 1) * 2_f64.powi(64)) as u64);
+            let highest = |i: usize| (i as u64) << 58 | u64::MAX >> 6;
+            let sure = std::array::from_fn(|i| above.iter().take_while(|&&bound| highest(i) < bound).count() as u8);
+            Self::Often { above, sure }
         } else if p > 0.0 {
             Self::Rare { per_log: (-p).ln_1p().recip() }
         } else {

@@ -2,6 +2,7 @@
 //! SP 800-38D, here with bit `i` of the integer as the coefficient of x^i).
 
 use crate::clmul::clmul;
+use crate::simd::{Level, horner};
 
 /// Product of `a` and `b` in the field.
 #[inline]
@@ -31,25 +32,32 @@ pub(crate) struct PolyHash {
     point: u128,
     sum: u128,
     blocks: u64,
+    level: Level,
 }
 
 impl PolyHash {
     pub(crate) fn new(point: u128) -> Self {
-        Self { point, sum: 0, blocks: 0 }
+        Self { point, sum: 0, blocks: 0, level: Level::best() }
     }
 
     fn absorb(&mut self, block: u128) {
-        self.sum = mul(self.sum ^ block, self.point);
-        self.blocks += 1;
+        self.absorb_all(&[block.to_le_bytes()]);
+    }
+
+    fn absorb_all(&mut self, blocks: &[[u8; 16]]) {
+        self.sum = horner(self.level, self.sum, self.point, blocks);
+        self.blocks += blocks.len() as u64;
     }
 
     /// Absorbs `bytes` with `label` and their length in front, so that no two lists of pieces meet.
     pub(crate) fn piece(&mut self, label: u64, bytes: &[u8]) {
         self.absorb(u128::from(label) << 64 | bytes.len() as u128);
-        for chunk in bytes.chunks(16) {
+        let (blocks, rest) = bytes.as_chunks();
+        self.absorb_all(blocks);
+        if !rest.is_empty() {
             let mut block = [0; 16];
-            block[..chunk.len()].copy_from_slice(chunk);
-            self.absorb(u128::from_le_bytes(block));
+            block[..rest.len()].copy_from_slice(rest);
+            self.absorb_all(&[block]);
         }
     }
 

@@ -125,6 +125,7 @@ pub(crate) struct Arrivals {
 impl Arrivals {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = self.span.start(ARRIVALS);
+        out.reserve(5 + 2 * self.slots.len());
         put_var(&mut out, self.slots.len() as u64);
         let mut last = 0;
         for &slot in &self.slots {
@@ -139,17 +140,33 @@ impl Arrivals {
         let span = Span::read(&mut reader, ARRIVALS)?;
         let count = count(&mut reader, 1)?;
         let mut slots = Vec::with_capacity(count);
-        let mut slot = 0_u64;
-        for _ in 0..count {
-            slot += reader.var(u64::from(span.pulses))?;
-            if slot >= u64::from(span.pulses) {
-                return Err(WireError::Number);
-            }
-            slots.push(slot as u32);
-        }
-        reader.end()?;
+        walk(&mut reader, span, count, |slot| slots.push(slot))?;
         Ok(Self { span, slots })
     }
+
+    /// Checks a frame whole; its span, how many slots it names, and the steps between them as bytes.
+    pub(crate) fn check(bytes: &[u8]) -> Result<(Span, usize, &[u8]), WireError> {
+        let mut reader = Reader::new(bytes);
+        let span = Span::read(&mut reader, ARRIVALS)?;
+        let count = count(&mut reader, 1)?;
+        let steps = &bytes[bytes.len() - reader.left()..];
+        walk(&mut reader, span, count, |_| {})?;
+        Ok((span, count, steps))
+    }
+}
+
+/// Reads `count` steps, to the end of the frame.
+#[inline]
+fn walk(reader: &mut Reader<'_>, span: Span, count: usize, mut take: impl FnMut(u32)) -> Result<(), WireError> {
+    let mut slot = 0_u64;
+    for _ in 0..count {
+        slot += reader.var(u64::from(span.pulses))?;
+        if slot >= u64::from(span.pulses) {
+            return Err(WireError::Number);
+        }
+        take(slot as u32);
+    }
+    reader.end()
 }
 
 /// How many items follow, `per_byte` of them in a byte at most.
@@ -169,9 +186,16 @@ pub(crate) const NOTICED: u8 = 4;
 
 impl Choices {
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = self.span.start(CHOICES);
-        put_var(&mut out, self.codes.len() as u64);
-        out.extend(self.codes.chunks(2).map(|pair| pair[0] | pair.get(1).map_or(0, |code| code << 4)));
+        Self::of(self.span, &self.codes)
+    }
+
+    /// The frame that says these codes.
+    pub(crate) fn of(span: Span, codes: &[u8]) -> Vec<u8> {
+        let mut out = span.start(CHOICES);
+        put_var(&mut out, codes.len() as u64);
+        let (pairs, last) = codes.as_chunks::<2>();
+        out.extend(pairs.iter().map(|[low, high]| low | high << 4));
+        out.extend_from_slice(last);
         out
     }
 
@@ -181,7 +205,11 @@ impl Choices {
         let count = count(&mut reader, 2)?;
         let packed = reader.take(count.div_ceil(2))?;
         reader.end()?;
-        let codes = (0..count).map(|i| packed[i / 2] >> (4 * (i % 2)) & 15).collect();
+        let mut codes = vec![0; packed.len() * 2];
+        for (pair, byte) in codes.as_chunks_mut::<2>().0.iter_mut().zip(packed) {
+            *pair = [byte & 15, byte >> 4];
+        }
+        codes.truncate(count);
         Ok(Self { span, codes })
     }
 }
@@ -233,6 +261,7 @@ pub(crate) struct Bunches {
 impl Bunches {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = self.span.start(BUNCHES);
+        out.reserve(5 + 3 * self.bunches.len());
         put_var(&mut out, self.bunches.len() as u64);
         let mut next = 0;
         for bunch in &self.bunches {

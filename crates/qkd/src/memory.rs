@@ -57,6 +57,11 @@ impl Memory {
         self.0.push_back(Kept::Sparse { span, steps, codes });
     }
 
+    /// Keeps slots given as the bytes of the steps between them, one for each of `codes`.
+    pub(crate) fn keep_steps(&mut self, span: Span, steps: Vec<u8>, codes: Vec<u8>) {
+        self.0.push_back(Kept::Sparse { span, steps, codes: Zeroizing::new(codes) });
+    }
+
     pub(crate) fn forget_before(&mut self, slot: u64) {
         while self.0.front().is_some_and(|kept| kept.span().end() <= slot) {
             self.0.pop_front();

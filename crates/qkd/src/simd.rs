@@ -283,5 +283,16 @@ pub(crate) fn sliding_products(level: Level, x: &[u64], s: &[u64], out: &mut [u1
     }
 }
 
+/// Takes blocks into the value of a polynomial over GF(2^128) at `point`: for each of them the sum so
+/// far, plus the block, is multiplied by the point.
+pub(crate) fn horner(level: Level, sum: u128, point: u128, blocks: &[[u8; 16]]) -> u128 {
+    match level {
+        Level::Portable => portable::horner(sum, point, blocks),
+        // SAFETY: `Level::all` gives these only where the processor has their features.
+        #[cfg(target_arch = "x86_64")]
+        Level::Narrow | Level::Wide => unsafe { x86::horner(sum, point, blocks) },
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -109,6 +109,8 @@ pub struct Source<E> {
     dense: bool,
     /// Of weak pulses.
     intensities: Option<Intensities>,
+    /// Below the first of these, of 2^53, a pulse has the first intensity, below the second the second.
+    bounds: [u64; 2],
     next: u64,
     retain: u64,
     memory: Memory,
@@ -125,6 +127,10 @@ impl<E: Entropy> Source<E> {
             z_log2: params.z_log2,
             dense: params.is_dense(),
             intensities,
+            bounds: intensities.map_or([0; 2], |set| {
+                let bound = |p: f64| (p * 2_f64.powi(53)).round() as u64;
+                [bound(set.probability[0]), bound(set.probability[0] + set.probability[1])]
+            }),
             next: first_slot,
             retain,
             memory: Memory::default(),
@@ -159,7 +165,7 @@ impl<E: Entropy> Source<E> {
 
     /// Prepares the pulses that the fibre names, once, and returns the frame that says how.
     pub fn light(&mut self, frame: &[u8]) -> Result<Vec<u8>, FrameError> {
-        let Arrivals { span, slots } = Arrivals::parse(frame)?;
+        let (span, count, steps) = Arrivals::check(frame)?;
         let next = self.memory.end().unwrap_or(0);
         if span.first < next {
             return Err(FrameError::Replayed { first: span.first, next });
@@ -167,9 +173,11 @@ impl<E: Entropy> Source<E> {
         if span.end() > self.next {
             return Err(WireError::Number.into());
         }
-        let codes: Vec<u8> = slots.iter().map(|_| self.prepare()).collect();
-        self.memory.keep(span, slots.iter().copied().zip(codes.iter().copied()));
-        Ok(Choices { span, codes }.encode())
+        let mut codes = Vec::with_capacity(count);
+        (0..count).for_each(|_| codes.push(self.prepare()));
+        let frame = Choices::of(span, &codes);
+        self.memory.keep_steps(span, steps.to_vec(), codes);
+        Ok(frame)
     }
 
     /// Draws one pulse: basis, bit, intensity.
@@ -177,16 +185,12 @@ impl<E: Entropy> Source<E> {
         let roll = self.rolls.word();
         let z = roll & ((1 << self.z_log2) - 1) == 0;
         let code = u8::from(z) << 1 | (roll >> 63) as u8;
-        let Some(set) = self.intensities else { return code };
-        // bits 8 to 61 are neither basis nor bit
-        let unit = (roll >> 8 & ((1 << 53) - 1)) as f64 * (1.0 / 9_007_199_254_740_992.0);
-        let intensity = if unit < set.probability[0] {
-            0
-        } else if unit < set.probability[0] + set.probability[1] {
-            1
-        } else {
-            2
-        };
+        if self.intensities.is_none() {
+            return code;
+        }
+        // bits 8 to 60 are neither basis nor bit
+        let unit = roll >> 8 & ((1 << 53) - 1);
+        let intensity = u8::from(unit >= self.bounds[0]) + u8::from(unit >= self.bounds[1]);
         intensity << 2 | code
     }
 

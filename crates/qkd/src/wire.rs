@@ -52,7 +52,18 @@ impl<'a> Reader<'a> {
     }
 
     /// A variable integer of at most `max`.
+    #[inline]
     pub(crate) fn var(&mut self, max: u64) -> Result<u64, WireError> {
+        match self.bytes {
+            [byte, rest @ ..] if *byte < 0x80 && u64::from(*byte) <= max => {
+                self.bytes = rest;
+                Ok(u64::from(*byte))
+            }
+            _ => self.long_var(max),
+        }
+    }
+
+    fn long_var(&mut self, max: u64) -> Result<u64, WireError> {
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {
             let byte = self.u8()?;
@@ -78,7 +89,12 @@ impl<'a> Reader<'a> {
     }
 }
 
-pub(crate) fn put_var(out: &mut Vec<u8>, mut value: u64) {
+#[inline]
+pub(crate) fn put_var(out: &mut Vec<u8>, value: u64) {
+    if value < 0x80 { out.push(value as u8) } else { put_long_var(out, value) }
+}
+
+fn put_long_var(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;

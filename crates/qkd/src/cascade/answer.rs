@@ -68,8 +68,7 @@ impl Frame {
         let words = &self.words;
         let sums = self.passes[pass].get_or_insert_with(|| Zeroizing::new(shape.sums(&shuffles.apply(pass, words))));
         if batch.nodes.is_empty() {
-            let blocks = shape.blocks(sums, schedule.opening(pass));
-            blocks.words().iter().enumerate().for_each(|(i, &word)| out.append(word, (blocks.len() - i * 64).min(64)));
+            out.extend(&shape.blocks(sums, schedule.opening(pass)));
             return Ok(());
         }
         for nodes in batch.nodes.chunks(64) {

@@ -6,7 +6,7 @@
 
 use super::{Attack, Fibre, Tap};
 use crate::entropy::{Entropy, Skip};
-use crate::light::{Arrivals, Bunch, Bunches, Glow, MAX_BUNCH, Span};
+use crate::light::{Arrivals, Bunch, Bunches, Glow, Span};
 use crate::source::{FrameError, Qubit};
 use crate::wire::WireError;
 
@@ -24,18 +24,43 @@ pub(super) struct Late {
     transmission: f64,
 }
 
+/// How often a pulse of one intensity gets through, as bounds for one roll: up to `three` three
+/// photons or more get through, up to `two` two, up to `one` one; from there up to `split_two` the
+/// eavesdropper who splits photons off passes on two or more, up to `split_one` one.
+#[derive(Clone, Copy)]
+struct Passing {
+    three: f64,
+    two: f64,
+    one: f64,
+    split_two: f64,
+    split_one: f64,
+}
+
+/// Probability of at least `least` photons, at most 3, in a pulse of mean `mean`.
+fn at_least(least: u8, mean: f64) -> f64 {
+    match least {
+        0 => 1.0,
+        1 => -(-mean).exp_m1(),
+        2 => 1.0 - (-mean).exp() * (1.0 + mean),
+        _ => 1.0 - (-mean).exp() * (1.0 + mean + mean * mean / 2.0),
+    }
+}
+
 impl Late {
-    /// How often a pulse of intensity `k` gets through honestly, and how often out of the hands of
-    /// an eavesdropper who splits photons off.
-    fn passing(&self, k: usize) -> (f64, f64) {
-        let Glow::Weak(means) = self.glow else { return (self.transmission, 0.0) };
+    fn passing(&self, k: usize) -> Passing {
+        let Glow::Weak(means) = self.glow else {
+            let one = self.transmission;
+            return Passing { three: 0.0, two: 0.0, one, split_two: one, split_one: one };
+        };
         let split = self.tap.filter(|tap| tap.attack == Attack::SplitPhotons).map_or(0.0, |tap| tap.fraction);
         let mean = means[k.min(2)];
-        let several = |mean: f64| 1.0 - (-mean).exp() * (1.0 + mean);
         // she passes on as many of the strongest pulses as would have arrived
-        let wanted = -(-means[0] * self.transmission).exp_m1();
-        let pass = (wanted / several(means[0]).max(f64::MIN_POSITIVE)).min(1.0);
-        ((1.0 - split) * -(-mean * self.transmission).exp_m1(), split * pass * several(mean))
+        let wanted = at_least(1, means[0] * self.transmission);
+        let pass = (wanted / at_least(2, means[0]).max(f64::MIN_POSITIVE)).min(1.0);
+        let honest = |least| (1.0 - split) * at_least(least, mean * self.transmission);
+        let taken = |least| split * pass * at_least(least, mean);
+        let one = honest(1);
+        Passing { three: honest(3), two: honest(2), one, split_two: one + taken(3), split_one: one + taken(2) }
     }
 }
 
@@ -44,8 +69,7 @@ impl<E: Entropy> Fibre<E> {
     pub(super) fn announce(&mut self, span: Span, glow: Glow) -> Vec<u8> {
         let transmission = self.transmission();
         let mut late = Late { span, glow, slots: Vec::new(), announced: 1.0, tap: self.tap, transmission };
-        let (honest, split) = late.passing(0);
-        late.announced = honest + split;
+        late.announced = late.passing(0).split_one;
         let skip = Skip::new(late.announced);
         let mut slot = self.rolls.gap(&skip);
         while slot < u64::from(span.pulses) && late.slots.len() < crate::params::MAX_ARRIVALS {
@@ -68,19 +92,18 @@ impl<E: Entropy> Fibre<E> {
             return Err(WireError::Number.into());
         }
         let passing = [late.passing(0), late.passing(1), late.passing(2)];
-        let mut bunches = Vec::new();
+        let mut bunches = Vec::with_capacity(late.slots.len());
         for (&slot, &code) in late.slots.iter().zip(codes) {
-            let k = usize::from(code >> 2);
-            let (honest, split) = passing[k];
+            let Passing { three, two, one, split_two, split_one } = passing[usize::from(code >> 2)];
             let roll = self.rolls.unit() * late.announced;
-            let mean = if let Glow::Weak(means) = late.glow { means[k] } else { 0.0 };
-            let photons = if roll <= honest {
-                self.photons(mean * late.transmission, 1)
-            } else if roll <= honest + split {
-                self.intercepted += 1;
-                self.photons(mean, 2) - 1
-            } else {
+            if roll > split_one {
                 continue;
+            }
+            let split = roll > one;
+            self.intercepted += u64::from(split);
+            let photons = match split {
+                true => 1 + u8::from(roll <= split_two),
+                false => 1 + u8::from(roll <= two) + u8::from(roll <= three),
             };
             let qubit = Qubit::from_code(code & 3);
             if self.fraction(Attack::Blind) > 0.0 {
@@ -92,20 +115,5 @@ impl<E: Entropy> Fibre<E> {
         }
         self.carried += bunches.len() as u64;
         Ok(Bunches { span: late.span, bunches }.encode())
-    }
-
-    /// A Poisson number of photons of mean `mean`, given that it is at least `least`.
-    fn photons(&mut self, mean: f64, least: u8) -> u8 {
-        let mut weight = (1..=least).fold(1.0, |w, n| w * mean / f64::from(n));
-        // the tail from `least` on, in units of e^-mean
-        let below: f64 = (0..least).map(|n| (1..=n).fold(1.0, |w, i| w * mean / f64::from(i))).sum();
-        let mut roll = self.rolls.unit() * (mean.exp() - below);
-        let mut n = least;
-        while roll > weight && n < MAX_BUNCH {
-            roll -= weight;
-            n += 1;
-            weight *= mean / f64::from(n);
-        }
-        n
     }
 }

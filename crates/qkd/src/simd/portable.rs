@@ -162,3 +162,7 @@ pub(super) fn sliding_products(x: &[u64], s: &[u64], out: &mut [u128]) {
         *out = x.iter().zip(window).fold(0, |sum, (&x, &s)| sum ^ crate::clmul::clmul(x, s));
     }
 }
+
+pub(super) fn horner(sum: u128, point: u128, blocks: &[[u8; 16]]) -> u128 {
+    blocks.iter().fold(sum, |sum, block| crate::field::mul(sum ^ u128::from_le_bytes(*block), point))
+}

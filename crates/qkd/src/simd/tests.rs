@@ -1,5 +1,7 @@
 use super::{Factor, Group, Lanes, Level, LinearMap, Run};
-use super::{add, convolve, groups_to_words, layer, select, six_layers, sliding_products, two_layers, words_to_groups};
+use super::{
+    add, convolve, groups_to_words, horner, layer, select, six_layers, sliding_products, two_layers, words_to_groups,
+};
 use crate::gf16;
 use crate::seeded::Seeded;
 
@@ -148,5 +150,18 @@ fn every_level_slides_and_adds_the_same() {
             let plain = x.iter().zip(&s).map(|(x, s)| x & !mask | s & mask);
             assert_eq!(mixed, plain.collect::<Vec<_>>());
         }
+    }
+}
+
+/// Tags are the same whatever the processor has.
+#[test]
+fn every_level_has_the_same_polynomials() {
+    let mut rng = Seeded::new(7);
+    let mut wide = || u128::from(rng.word()) << 64 | u128::from(rng.word());
+    for count in [0, 1, 2, 7, 100] {
+        let (sum, point) = (wide(), wide());
+        let blocks: Vec<[u8; 16]> = (0..count).map(|_| wide().to_le_bytes()).collect();
+        let wanted = horner(Level::Portable, sum, point, &blocks);
+        Level::all().iter().for_each(|&level| assert_eq!(horner(level, sum, point, &blocks), wanted, "{level:?}"));
     }
 }

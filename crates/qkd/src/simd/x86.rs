@@ -8,6 +8,7 @@ use std::arch::x86_64::{
     _mm512_unpacklo_epi64, _mm512_xor_si512,
 };
 
+use crate::field::reduce;
 use crate::gf16::TOWER;
 use crate::simd::{Factor, Group, Lanes, LinearMap, Run, portable};
 
@@ -453,6 +454,24 @@ pub(super) fn wide_add<T: Copy + std::ops::BitXorAssign>(to: &mut [T], from: &[T
 #[target_feature(enable = "sse4.1")]
 fn put(x: __m128i) -> u128 {
     u128::from(_mm_extract_epi64::<1>(x) as u64) << 64 | u128::from(_mm_cvtsi128_si64(x) as u64)
+}
+
+#[inline]
+#[target_feature(enable = "pclmulqdq,sse4.1")]
+fn product(x: u64, y: u64) -> u128 {
+    put(_mm_clmulepi64_si128::<0x00>(_mm_set_epi64x(0, x as i64), _mm_set_epi64x(0, y as i64)))
+}
+
+#[target_feature(enable = "pclmulqdq,sse4.1")]
+pub(super) fn horner(mut sum: u128, point: u128, blocks: &[[u8; 16]]) -> u128 {
+    let (low, high) = (point as u64, (point >> 64) as u64);
+    for block in blocks {
+        sum ^= u128::from_le_bytes(*block);
+        let (x, y) = (sum as u64, (sum >> 64) as u64);
+        let middle = product(x, high) ^ product(y, low);
+        sum = reduce(product(x, low) ^ middle << 64, product(y, high) ^ middle >> 64);
+    }
+    sum
 }
 
 #[target_feature(enable = "pclmulqdq,sse4.1")]
