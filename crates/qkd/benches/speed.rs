@@ -216,7 +216,7 @@ fn pipeline(only: Option<&String>) {
         for preset in [Preset::Short, Preset::Metro] {
             let params = LinkParams::of(*protocol, preset);
             let mut large = params.clone();
-            (large.block.clicks, large.block.pace) = (1_000_000, Pace::Frugal);
+            (large.block.clicks, large.block.pace, large.z_log2) = (1_000_000, Pace::Frugal, 3);
             rows.extend([("", params), (", large blocks", large)].map(|row| (*protocol, preset, row)));
         }
     }

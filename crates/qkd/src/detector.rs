@@ -178,14 +178,12 @@ impl<E: Entropy> Detector<E> {
                 let Bunches { span, bunches } = Bunches::parse(frame)?;
                 if self.begin(span)? {
                     let mut light = Vec::with_capacity(bunches.len());
-                    for Bunch { slot, photons, setting, bit } in bunches {
+                    for bunch in bunches {
+                        let Bunch { slot, photons, setting, bit } = bunch;
                         match photons {
                             0 => light.push((slot, Light::Bright { setting, bit })),
-                            1 => light.push((slot, Light::State(Qubit { z: setting == 1, bit }))),
-                            _ => {
-                                let state = Light::State(Qubit { z: setting == 1, bit });
-                                light.extend(std::iter::repeat_n((slot, state), usize::from(photons)));
-                            }
+                            1 => light.push((slot, Light::State(bunch.qubit()))),
+                            _ => light.extend((0..photons).map(|_| (slot, Light::State(bunch.qubit())))),
                         }
                     }
                     // clicks stay in order: what is still waited for is lost

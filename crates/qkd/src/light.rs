@@ -17,10 +17,11 @@
 //! | 4 arrivals | `var count ‖ (var step)*`, steps between slots, 0 where two photons share one |
 //! | 5 choices | `var count ‖` a nibble each |
 //! | 6 outcomes | `var count ‖` a bit each |
-//! | 7 bunches | `var count ‖ (var gap·32 + form·8 + setting·2 + bit)*`: several photons, or a blinding pulse |
+//! | 7 bunches | `var count ‖ (u8 form·8 + setting·2 + bit ‖ var gap)*`: several photons, or a blinding pulse |
 
 use crate::bits::Bits;
 use crate::params::{MAX_ARRIVALS, MAX_FRAME_PULSES};
+use crate::source::Qubit;
 use crate::wire::{Reader, WireError, put_var};
 
 pub(crate) const TRAIN: u8 = 3;
@@ -249,6 +250,13 @@ pub(crate) struct Bunch {
     pub(crate) bit: bool,
 }
 
+impl Bunch {
+    /// The state of its photons.
+    pub(crate) fn qubit(&self) -> Qubit {
+        Qubit { z: self.setting == 1, bit: self.bit }
+    }
+}
+
 /// Most photons told apart in one slot.
 pub(crate) const MAX_BUNCH: u8 = 3;
 
@@ -265,9 +273,8 @@ impl Bunches {
         put_var(&mut out, self.bunches.len() as u64);
         let mut next = 0;
         for bunch in &self.bunches {
-            let code =
-                u64::from(bunch.photons.min(MAX_BUNCH)) << 3 | u64::from(bunch.setting) << 1 | u64::from(bunch.bit);
-            put_var(&mut out, u64::from(bunch.slot - next) << 5 | code);
+            out.push(bunch.photons.min(MAX_BUNCH) << 3 | bunch.setting << 1 | u8::from(bunch.bit));
+            put_var(&mut out, u64::from(bunch.slot - next));
             next = bunch.slot + 1;
         }
         out
@@ -280,17 +287,12 @@ impl Bunches {
         let mut bunches = Vec::with_capacity(count);
         let mut slot = 0_u64;
         for _ in 0..count {
-            let code = reader.var(u64::from(span.pulses) << 5 | 31)?;
-            slot += code >> 5;
-            if slot >= u64::from(span.pulses) {
+            let code = reader.u8()?;
+            slot += reader.var(u64::from(span.pulses))?;
+            if slot >= u64::from(span.pulses) || code > 31 {
                 return Err(WireError::Number);
             }
-            bunches.push(Bunch {
-                slot: slot as u32,
-                photons: (code >> 3 & 3) as u8,
-                setting: (code >> 1 & 3) as u8,
-                bit: code & 1 == 1,
-            });
+            bunches.push(Bunch { slot: slot as u32, photons: code >> 3, setting: code >> 1 & 3, bit: code & 1 == 1 });
             slot += 1;
         }
         reader.end()?;

@@ -103,6 +103,10 @@ impl Memory {
             match kept {
                 Kept::Planes(frame) => out.extend(inside.iter().map(|&slot| frame.code((slot - span.first) as u32))),
                 Kept::Sparse { steps, codes, .. } => {
+                    if let Some(table) = Table::of(span, steps, codes, inside.len()) {
+                        out.extend(inside.iter().map(|&slot| table.find((slot - span.first) as usize)));
+                        continue;
+                    }
                     let mut walk = Walk { reader: Reader::new(steps), slot: 0, at: 0, codes };
                     out.extend(inside.iter().map(|&slot| walk.find(slot - span.first)));
                 }
@@ -110,6 +114,42 @@ impl Memory {
         }
         out.extend(std::iter::repeat_n(UNKNOWN, left.len()));
         out
+    }
+}
+
+/// The kept slots of one dense train as a set of bits.
+struct Table<'a> {
+    /// The bits of 64 slots, and how many there are before them.
+    words: Vec<(u64, u32)>,
+    codes: &'a [u8],
+}
+
+impl<'a> Table<'a> {
+    /// `None` where it would be larger than what it saves, and where a slot was kept twice.
+    fn of(span: Span, steps: &[u8], codes: &'a [u8], wanted: usize) -> Option<Self> {
+        if span.pulses as usize / 64 > codes.len().min(wanted * 8) {
+            return None;
+        }
+        let mut words = vec![(0_u64, 0_u32); span.pulses as usize / 64 + 1];
+        let (mut reader, mut slot) = (Reader::new(steps), 0);
+        for _ in codes {
+            slot += reader.var(u64::from(span.pulses)).ok()? as usize;
+            words.get_mut(slot / 64)?.0 |= 1 << (slot % 64);
+        }
+        let mut before = 0;
+        for (bits, count) in &mut words {
+            *count = before;
+            before += bits.count_ones();
+        }
+        (before as usize == codes.len()).then_some(Self { words, codes })
+    }
+
+    #[inline]
+    fn find(&self, slot: usize) -> u8 {
+        let Some(&(bits, before)) = self.words.get(slot / 64) else { return UNKNOWN };
+        let at = before + (bits & ((1 << (slot % 64)) - 1)).count_ones();
+        let code = self.codes.get(at as usize).copied().unwrap_or(UNKNOWN);
+        if bits >> (slot % 64) & 1 == 1 { code } else { UNKNOWN }
     }
 }
 

@@ -59,6 +59,14 @@ impl<'a> Reader<'a> {
                 self.bytes = rest;
                 Ok(u64::from(*byte))
             }
+            [low, high @ 1..0x80, rest @ ..] if *low >= 0x80 => {
+                let value = u64::from(*low & 0x7f) | u64::from(*high) << 7;
+                if value > max {
+                    return Err(WireError::Number);
+                }
+                self.bytes = rest;
+                Ok(value)
+            }
             _ => self.long_var(max),
         }
     }

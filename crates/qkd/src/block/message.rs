@@ -95,12 +95,16 @@ pub(super) fn write_announcement(pads: &[u8], detections: &Detections, out: &mut
     put_var(out, detections.halved);
     put_var(out, detections.slots.len() as u64);
     let mut next = 0;
-    for (i, &slot) in detections.slots.iter().enumerate() {
-        let setting = detections.setting(i);
-        let code = setting << 1 | u8::from(setting != 0 && detections.bit.get(i));
-        put_var(out, (slot - next) << 3 | u64::from(code));
+    out.reserve(detections.len() * 2);
+    for &slot in &detections.slots {
+        put_var(out, slot - next);
         next = slot + 1;
     }
+    let code = |i: usize| {
+        let setting = detections.setting(i);
+        setting << 1 | u8::from(setting != 0) & u8::from(detections.bit.get(i))
+    };
+    out.extend((0..detections.len()).step_by(2).map(|i| code(i) | code(i + 1) << 4));
 }
 
 pub(super) fn read_announcement(body: &[u8]) -> Result<Announcement, WireError> {
@@ -113,18 +117,21 @@ pub(super) fn read_announcement(body: &[u8]) -> Result<Announcement, WireError> 
     if clicks > reader.left() {
         return Err(WireError::Short);
     }
-    let (mut slots, mut codes) = (Vec::with_capacity(clicks), Vec::with_capacity(clicks));
+    let mut slots = Vec::with_capacity(clicks);
     let mut next = 0_u64;
     for _ in 0..clicks {
-        let code = reader.var(u64::MAX)?;
-        if code & 7 == 1 {
-            return Err(WireError::Number);
-        }
-        let slot = next.checked_add(code >> 3).filter(|slot| slot >> 61 == 0).ok_or(WireError::Number)?;
+        let gap = reader.var(u64::MAX)?;
+        let slot = next.checked_add(gap).filter(|slot| slot >> 61 == 0).ok_or(WireError::Number)?;
         slots.push(slot);
-        codes.push(code as u8 & 7);
         next = slot + 1;
     }
+    let packed = reader.take(clicks.div_ceil(2))?;
+    let mut codes: Vec<u8> = packed.iter().flat_map(|pair| [pair & 15, pair >> 4]).collect();
+    // of the key's setting no bit is said, and nothing follows the last code
+    if codes.iter().any(|&code| code == 1 || code > 7) || codes[clicks..].iter().any(|&code| code != 0) {
+        return Err(WireError::Number);
+    }
+    codes.truncate(clicks);
     reader.end()?;
     Ok(Announcement { pads, pulses, halved, slots, codes })
 }

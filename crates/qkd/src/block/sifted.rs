@@ -10,7 +10,6 @@ use types::mesh::Protocol;
 use crate::bits::Bits;
 use crate::block::{AbortReason, BlockStats};
 use crate::detector::Detections;
-use crate::memory::UNKNOWN;
 use crate::params::BlockParams;
 use crate::wire::{Reader, WireError, put_var};
 
@@ -25,46 +24,74 @@ pub(super) struct Sifting {
 }
 
 /// Compares what Bob announced (`setting·2 + bit`) with what Alice kept (`intensity·4 + setting·2 +
-/// bit`) and enters the counts into `stats`.
+/// bit`, with bit 4 set where nothing was) and enters the counts into `stats`.
 pub(super) fn sift(protocol: Protocol, announced: &[u8], kept: &[u8], stats: &mut BlockStats) -> Sifting {
-    let room = || Bits::with_capacity(announced.len());
+    let room = || Packed { words: Vec::with_capacity(announced.len().div_ceil(64) + 1), len: 0 };
     let weak = protocol == Protocol::DecoyBb84;
-    let mut out = Sifting { matched: room(), key: room(), levels: Default::default() };
+    let (mut matched, mut key, mut low, mut high) = (room(), room(), room(), room());
+    // by what was announced, what was kept, and whether anything was
+    let mut seen = [[0_u64; 32]; 8];
     for (&theirs, &ours) in announced.iter().zip(kept) {
-        let (setting, differ) = (theirs >> 1, (theirs ^ ours) & 1 == 1);
-        let coincides = ours != UNKNOWN;
-        let (own, level) = (ours >> 1 & 1, usize::from(ours >> 2 & 3).min(2));
-        match setting {
-            0 => {
-                let counts = coincides && own == 0;
-                out.matched.push(counts);
-                if counts {
-                    out.key.push(ours & 1 == 1);
-                    if weak {
-                        stats.counts.key[level] += 1;
-                        out.levels[0].push(level & 1 == 1);
-                        out.levels[1].push(level & 2 == 2);
-                    }
-                }
-            }
-            1 if coincides && own == 1 => {
-                stats.sampled += 1;
-                stats.errors += u64::from(differ);
-                if weak {
-                    stats.counts.test[level] += 1;
-                    stats.counts.test_errors[level] += u64::from(differ);
-                }
-            }
-            2 | 3 if coincides => {
-                let place = usize::from(own) * 2 + usize::from(setting - 2);
-                stats.chsh[place][usize::from(differ)] += 1;
-            }
-            _ => {}
+        seen[usize::from(theirs & 7)][usize::from(ours & 31)] += 1;
+        let is_key = theirs >> 1 == 0;
+        let counts = is_key & (ours & 0x12 == 0);
+        matched.push_if(is_key, counts);
+        key.push_if(counts, ours & 1 == 1);
+        if weak {
+            low.push_if(counts, ours & 4 == 4);
+            high.push_if(counts, ours & 8 == 8);
         }
     }
+    count(weak, &seen, stats);
+    let out = Sifting { matched: matched.bits(), key: key.bits(), levels: [low.bits(), high.bits()] };
     stats.key_bits = out.key.len() as u64;
     stats.sifted = stats.key_bits + stats.sampled;
     out
+}
+
+/// Enters how often each pair of codes was seen; a kept code above 15 is unknown.
+fn count(weak: bool, seen: &[[u64; 32]; 8], stats: &mut BlockStats) {
+    for (theirs, row) in seen.iter().enumerate() {
+        for (ours, &times) in row[..16].iter().enumerate() {
+            let (own, level, differ) = (ours >> 1 & 1, (ours >> 2).min(2), (theirs ^ ours) & 1);
+            match theirs >> 1 {
+                0 if own == 0 && weak => stats.counts.key[level] += times,
+                1 if own == 1 => {
+                    stats.sampled += times;
+                    stats.errors += differ as u64 * times;
+                    if weak {
+                        stats.counts.test[level] += times;
+                        stats.counts.test_errors[level] += differ as u64 * times;
+                    }
+                }
+                setting @ (2 | 3) => stats.chsh[own * 2 + setting - 2][differ] += times,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Bits that are appended or not without a branch that nobody can guess. There is always a word
+/// more than the bits need.
+struct Packed {
+    words: Vec<u64>,
+    len: usize,
+}
+
+impl Packed {
+    #[inline]
+    fn push_if(&mut self, wanted: bool, bit: bool) {
+        let at = self.len / 64;
+        if at == self.words.len() {
+            self.words.push(0);
+        }
+        self.words[at] |= u64::from(wanted & bit) << (self.len % 64);
+        self.len += usize::from(wanted);
+    }
+
+    fn bits(self) -> Bits {
+        Bits::from_words(self.words, self.len)
+    }
 }
 
 pub(super) fn write_counts(protocol: Protocol, stats: &BlockStats, out: &mut Vec<u8>) {

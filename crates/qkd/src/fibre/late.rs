@@ -92,25 +92,30 @@ impl<E: Entropy> Fibre<E> {
             return Err(WireError::Number.into());
         }
         let passing = [late.passing(0), late.passing(1), late.passing(2)];
-        let mut bunches = Vec::with_capacity(late.slots.len());
+        let nothing = Bunch { slot: 0, photons: 0, setting: 0, bit: false };
+        let mut bunches = vec![nothing; late.slots.len()];
+        let mut through = 0;
+        // which pulses get through is a matter of chance: nothing here is for a processor to guess
         for (&slot, &code) in late.slots.iter().zip(codes) {
             let Passing { three, two, one, split_two, split_one } = passing[usize::from(code >> 2)];
             let roll = self.rolls.unit() * late.announced;
-            if roll > split_one {
-                continue;
-            }
-            let split = roll > one;
+            let passed = roll <= split_one;
+            let split = passed & (roll > one);
+            let more =
+                if split { u8::from(roll <= split_two) } else { u8::from(roll <= two) + u8::from(roll <= three) };
+            let Qubit { z, bit } = Qubit::from_code(code & 3);
+            bunches[through] = Bunch { slot, photons: 1 + more, setting: u8::from(z), bit };
+            through += usize::from(passed);
             self.intercepted += u64::from(split);
-            let photons = match split {
-                true => 1 + u8::from(roll <= split_two),
-                false => 1 + u8::from(roll <= two) + u8::from(roll <= three),
-            };
-            let qubit = Qubit::from_code(code & 3);
-            if self.fraction(Attack::Blind) > 0.0 {
-                bunches.extend(self.fake(slot, qubit, photons));
-            } else {
-                let qubit = self.disturb(qubit);
-                bunches.push(Bunch { slot, photons, setting: u8::from(qubit.z), bit: qubit.bit });
+        }
+        bunches.truncate(through);
+        if self.fraction(Attack::Blind) > 0.0 {
+            let faked = bunches.into_iter().filter_map(|bunch| self.fake(bunch.slot, bunch.qubit(), bunch.photons));
+            bunches = faked.collect();
+        } else {
+            for bunch in &mut bunches {
+                let qubit = self.disturb(bunch.qubit());
+                (bunch.setting, bunch.bit) = (u8::from(qubit.z), qubit.bit);
             }
         }
         self.carried += bunches.len() as u64;
