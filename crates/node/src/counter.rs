@@ -25,6 +25,7 @@ use crate::run::now;
 
 mod carrier;
 mod notes;
+mod relay;
 mod section;
 mod supply;
 

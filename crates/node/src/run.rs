@@ -201,7 +201,9 @@ impl Node {
             links.start(peer).await?;
         }
         let first = u64::from_be_bytes(entropy.array().map_err(FilesError::from)?);
-        let carrier = Carrier::new(config.node.clone(), Arc::clone(&links), Arc::clone(&network.admitted), first);
+        let (me, admitted) = (config.node.clone(), Arc::clone(&network.admitted));
+        let relays = config.kme.as_ref().map(|section| section.relays.clone()).unwrap_or_default();
+        let carrier = Carrier::new(me, Arc::clone(&links), admitted, relays, first);
         let carrier = Arc::new(carrier);
         let counter = open_counter(&config, &store, &entropy, &carrier).await?;
         let (urgent, urgent_inputs) = mpsc::channel(QUEUE);

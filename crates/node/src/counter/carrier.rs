@@ -1,7 +1,8 @@
-//! Messages between the KMEs of two nodes: over the session of the two, or relayed by the hub. What holds bits of
-//! keys goes under a one-time pad of each hop's quantum link, or says that it does not.
+//! Messages between the KMEs of two nodes: over the session of the two, relayed by the hub, or by a node that both
+//! ends trust with it. What holds bits of keys goes under a one-time pad of each hop's quantum link, or says that it
+//! does not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
@@ -10,7 +11,7 @@ use kme::{Kme, KmeId};
 use link::carry::{self, Address};
 use link::{Link, Pad, PadError};
 use session::mesh::{KmeAnswer, KmeAsk, KmeFrame, KmeVerdict, NodeMessage, PeerMessage as NodePeerMessage};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use types::NodeId;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -29,6 +30,8 @@ pub(crate) struct Carrier {
     me: NodeId,
     links: Arc<Links>,
     admitted: Admitted,
+    /// Nodes that may pass on what this node and others say to each other.
+    relays: BTreeSet<NodeId>,
     ways: Mutex<Ways>,
     waiting: Mutex<BTreeMap<u64, Waiting>>,
     next: AtomicU64,
@@ -78,11 +81,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Carrier {
     /// `first` is random, so that no answer to a question of an earlier run is taken for one of this.
-    pub(crate) fn new(me: NodeId, links: Arc<Links>, admitted: Admitted, first: u64) -> Self {
+    pub(crate) fn new(me: NodeId, links: Arc<Links>, admitted: Admitted, relays: BTreeSet<NodeId>, first: u64) -> Self {
         Self {
             me,
             links,
             admitted,
+            relays,
             ways: Mutex::default(),
             waiting: Mutex::default(),
             next: AtomicU64::new(first),
@@ -127,7 +131,12 @@ impl Carrier {
         let ways = lock(&self.ways);
         let direct = ways.peers.get(to).map(|(_, outbox)| Hop { node: to.clone(), outbox: outbox.clone() });
         let hub = ways.hub.clone().map(|outbox| Hop { node: NodeId::hub(), outbox });
-        direct.into_iter().chain(hub).collect()
+        let through = self.relays.iter().filter(|relay| *relay != to && admits(&self.admitted, relay));
+        let through = through.filter_map(|relay| {
+            let (_, outbox) = ways.peers.get(relay)?;
+            Some(Hop { node: relay.clone(), outbox: outbox.clone() })
+        });
+        direct.into_iter().chain(hub).chain(through).collect()
     }
 
     /// Bytes of key that could go to `to` under a pad now.
@@ -143,47 +152,79 @@ impl Carrier {
         let unreachable = || PeerError::Unreachable(kme.clone());
         let to: NodeId = kme.as_str().parse().map_err(|_| unreachable())?;
         let text = Zeroizing::new(minicbor::to_vec(message).map_err(|_| unreachable())?);
-        let hops = self.hops(&to);
-        if hops.is_empty() {
-            return Err(unreachable());
-        }
-        let (hop, pad) = match message.needs_pad() {
-            false => (hops.into_iter().next(), None),
-            true => self.padded(hops, carry::pad_bits(text.len())).await,
-        };
-        let hop = hop.ok_or_else(|| PeerError::NoPad(kme.clone()))?;
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let address = Address { number, from: self.me.clone(), to: to.clone() };
-        let ask = carry::seal(address, &text, pad.as_ref()).map_err(|_| PeerError::NoPad(kme.clone()))?;
-        let (answer, answered) = oneshot::channel();
-        lock(&self.waiting).insert(number, Waiting { to, answer });
-        let _asked = Asked(self, number);
-        hop.push(KmeFrame::Ask(ask));
-        answered.await.map_err(|_| PeerError::NoAnswer(kme.clone()))
-    }
-
-    /// The first hop whose link gives a pad.
-    async fn padded(&self, hops: Vec<Hop>, bits: u64) -> (Option<Hop>, Option<Pad>) {
-        for hop in hops {
-            let Some(link) = self.links.get(&hop.node) else { continue };
-            match link.reserve(bits).await {
-                Ok(pad) => return (Some(hop), Some(pad)),
-                Err(error) => tracing::debug!(hop = %hop.node, %error, "no pad for keys of applications"),
+        let mut refused = None;
+        for hop in self.hops(&to) {
+            let pad = match message.needs_pad() {
+                false => None,
+                true => match self.pad(&hop.node, carry::pad_bits(text.len())).await {
+                    Some(pad) => Some(pad),
+                    None => {
+                        refused = Some(KmeVerdict::NoPad);
+                        continue;
+                    }
+                },
+            };
+            match self.ask_by(hop, &to, &text, pad.as_ref()).await.ok_or_else(|| PeerError::NoAnswer(kme.clone()))? {
+                // It did not get there: another way may do.
+                verdict @ (KmeVerdict::NoPad | KmeVerdict::NoWay) => refused = Some(verdict),
+                verdict => return Ok(verdict),
             }
         }
-        (None, None)
+        refused.ok_or_else(unreachable)
+    }
+
+    /// Asks by one way; nothing where no answer comes.
+    async fn ask_by(&self, hop: Hop, to: &NodeId, text: &[u8], pad: Option<&Pad>) -> Option<KmeVerdict> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let address = Address { number, from: self.me.clone(), to: to.clone() };
+        // A pad of the wrong length was never drawn.
+        let Ok(ask) = carry::seal(address, text, pad) else { return Some(KmeVerdict::NoPad) };
+        let (answer, answered) = oneshot::channel();
+        lock(&self.waiting).insert(number, Waiting { to: to.clone(), answer });
+        let _asked = Asked(self, number);
+        hop.push(KmeFrame::Ask(ask));
+        answered.await.ok()
+    }
+
+    async fn pad(&self, hop: &NodeId, bits: u64) -> Option<Pad> {
+        let pad = self.links.get(hop)?.reserve(bits).await;
+        pad.inspect_err(|error| tracing::debug!(%hop, %error, "no pad for keys of applications")).ok()
+    }
+
+    pub(super) fn link(&self, hop: &NodeId) -> Option<Link> {
+        self.links.get(hop)
+    }
+
+    /// A place among the messages that are worked on.
+    pub(super) fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.at_work).try_acquire_owned().ok()
+    }
+
+    /// Whether there is a session with that node, and it is a member.
+    pub(super) fn is_neighbour(&self, node: &NodeId) -> bool {
+        admits(&self.admitted, node) && lock(&self.ways).peers.contains_key(node)
+    }
+
+    /// Sends a frame one hop; `false` where there is no session.
+    pub(super) fn push(&self, hop: &NodeId, frame: KmeFrame) -> bool {
+        self.hop(hop).map(|hop| hop.push(frame)).is_some()
+    }
+
+    /// Whether `hop` may bring what `speaker` says.
+    fn may_speak_for(&self, hop: &NodeId, speaker: &NodeId) -> bool {
+        hop.is_hub() || speaker == hop || self.relays.contains(hop)
     }
 
     /// Takes a frame that came from `hop`. Does not wait.
     pub(crate) fn take(self: Arc<Self>, hop: &NodeId, frame: KmeFrame) {
         match frame {
             KmeFrame::Answer(answer) => self.answered(hop, answer),
+            KmeFrame::Ask(ask) if ask.to != self.me && ask.from == *hop => self.relay(hop, ask),
             KmeFrame::Ask(ask) => {
-                let speaks_for_itself = hop.is_hub() || ask.from == *hop;
-                if ask.to != self.me || !speaks_for_itself {
+                if ask.to != self.me || !self.may_speak_for(hop, &ask.from) {
                     return tracing::warn!(%hop, from = %ask.from, to = %ask.to, "a message between KMEs went astray");
                 }
-                let Ok(permit) = Arc::clone(&self.at_work).try_acquire_owned() else {
+                let Some(permit) = self.permit() else {
                     return tracing::warn!(%hop, "too many messages of other KMEs: one is dropped");
                 };
                 let hop = hop.clone();
@@ -191,12 +232,8 @@ impl Carrier {
                     let (number, from) = (ask.number, ask.from.clone());
                     let verdict = self.work(&hop, ask).await;
                     drop(permit);
-                    let answer = KmeAnswer { number, from, to: self.me.clone(), verdict };
-                    let way = self.hop(&hop);
                     // Without a session the asker gets no answer, and asks again.
-                    if let Some(way) = way {
-                        way.push(KmeFrame::Answer(answer));
-                    }
+                    self.push(&hop, KmeFrame::Answer(KmeAnswer { number, from, to: self.me.clone(), verdict }));
                 });
             }
         }
@@ -209,10 +246,18 @@ impl Carrier {
     }
 
     fn answered(&self, hop: &NodeId, answer: KmeAnswer) {
+        // Of a message that passed through here: back to who asked, and only from who was asked.
+        if answer.from != self.me {
+            let passed = answer.to == *hop && self.is_neighbour(&answer.from);
+            return match passed {
+                true => drop(self.push(&answer.from.clone(), KmeFrame::Answer(answer))),
+                false => tracing::debug!(%hop, "an answer came that nobody waits for"),
+            };
+        }
         let mut waiting = lock(&self.waiting);
-        let fits = waiting.get(&answer.number).is_some_and(|asked| {
-            asked.to == answer.to && answer.from == self.me && (hop.is_hub() || answer.to == *hop)
-        });
+        let fits = waiting
+            .get(&answer.number)
+            .is_some_and(|asked| asked.to == answer.to && self.may_speak_for(hop, &answer.to));
         if !fits {
             return tracing::debug!(%hop, "an answer came that nobody waits for");
         }
@@ -250,7 +295,7 @@ impl Carrier {
 
 /// Why a message was not opened.
 #[derive(Debug, thiserror::Error)]
-enum OpenError {
+pub(super) enum OpenError {
     #[error("there is no quantum link on this hop")]
     NoLink,
     #[error(transparent)]
@@ -259,7 +304,7 @@ enum OpenError {
     Carry(#[from] carry::CarryError),
 }
 
-async fn open(link: Option<Link>, ask: KmeAsk) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+pub(super) async fn open(link: Option<Link>, ask: KmeAsk) -> Result<Zeroizing<Vec<u8>>, OpenError> {
     let pad = match (ask.pad, link) {
         (None, _) => None,
         (Some(range), Some(link)) => Some(link.take(range).await?),

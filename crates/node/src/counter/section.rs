@@ -1,10 +1,11 @@
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use kme::SaeId;
 use kme::config::{Guard, Limits, Timing};
 use serde::{Deserialize, Serialize};
-use types::Hash;
+use types::{Hash, NodeId};
 
 /// Table `[kme]` of a node's configuration: how applications (SAEs) are given keys here. Who they are is decided in
 /// the boundary, by `qecnet sae add`.
@@ -20,6 +21,10 @@ pub struct KmeSection {
     /// Folder of the listener's authority and certificate.
     #[serde(default = "files")]
     pub files: PathBuf,
+    /// Nodes that are trusted to pass keys on where neither the fibre of two nodes nor the hub's has bits. They see
+    /// what they pass on, as the hub does. Both ends must name them.
+    #[serde(default)]
+    pub relays: BTreeSet<NodeId>,
     /// Authorities of vendors' certificates, PEM. Certificates of `qecnet sae add` need none.
     #[serde(default)]
     pub authorities: Vec<PathBuf>,
@@ -65,6 +70,7 @@ impl KmeSection {
             listen,
             names: Vec::new(),
             files: files(),
+            relays: BTreeSet::new(),
             authorities: Vec::new(),
             saes: Vec::new(),
             limits: Limits::default(),

@@ -284,3 +284,36 @@ fn keys_go_round_a_tapped_fibre_and_never_pretend() {
     let (log, pins) = mesh.export("round");
     assert_holds(&log, &pins);
 }
+
+/// KM-08: where neither the fibre of two nodes nor those of the hub have bits, keys pass a node that both trust with
+/// them, under the pads of its fibres.
+#[test]
+fn keys_pass_a_node_that_both_ends_trust() {
+    let mesh = Mesh::start(3, "300s");
+    for node in ["n1", "n2"] {
+        let path = mesh.dir().join("nodes").join(node).join("config.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains("relays = []"), "{text}");
+        std::fs::write(&path, text.replace("relays = []", "relays = [\"n3\"]")).unwrap();
+        mesh.kill(node);
+        mesh.wait_keyed();
+    }
+    let a1 = Sae::add(&mesh, "a1", "n1", &[]);
+    let b1 = Sae::add(&mesh, "b1", "n2", &[]);
+    for (a, b) in [("n1", "n2"), ("hub", "n1")] {
+        mesh.cli(&["fibre", "tap", a, b, "--fraction", "0.7"]).expect(0);
+    }
+    for (a, b) in [("n1", "n2"), ("hub", "n1")] {
+        mesh.wait_status("the fibre is given up", |status| delivery_of(status, a, b) == "kem");
+    }
+    let c1 = Sae::add(&mesh, "c1", "n2", &[]);
+    let demand = r#"{"number":2,"extension_mandatory":[{"qecnet_path":"qkd+kem"}]}"#;
+    for (slave, name) in [(&b1, "b1"), (&c1, "c1")] {
+        let given = wait("a key through n3, under pads", || {
+            let (status, answer) = a1.curl(&format!("{name}/enc_keys"), Some(demand));
+            (status == 200).then(|| keys(&answer))
+        });
+        let (status, answer) = slave.dec_keys("a1", &[&given[0].0, &given[1].0]);
+        assert_eq!((status, keys(&answer)), (200, given));
+    }
+}
