@@ -13,6 +13,7 @@ use std::sync::Arc;
 use peer::Peer;
 
 use qkd::cascade::{Pace, Shuffles};
+use qkd::decoy::Intensities;
 use qkd::{Bits, BlockStats, Entropy, Fibre, HashKey, LinkParams, Offer, Pipeline, Preset, Protocol, Step, TagKeys};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
@@ -217,6 +218,8 @@ fn pipeline(only: Option<&String>) {
             let params = LinkParams::of(*protocol, preset);
             let mut large = params.clone();
             (large.block.clicks, large.block.pace, large.z_log2) = (1_000_000, Pace::Frugal, 3);
+            large.block.intensities = Intensities::LARGE_BLOCKS;
+            large.set_halved_share();
             rows.extend([("", params), (", large blocks", large)].map(|row| (*protocol, preset, row)));
         }
     }
@@ -241,9 +244,17 @@ fn link(name: &str, params: &LinkParams, blocks: u32) {
             shine(&mut alice, &mut fibre, &mut bob);
         }
         light += lit.seconds();
-        if let Some(stats) = converse(block, &mut alice, &mut bob) {
-            secret += stats.secret_bits;
-            clicks += stats.detected;
+        match converse(block, &mut alice, &mut bob) {
+            Some(stats) => {
+                secret += stats.secret_bits;
+                clicks += stats.detected;
+            }
+            // no key came of this light; it took its time all the same
+            None => {
+                alice.give_up();
+                bob.give_up();
+                clicks += u64::from(params.block.clicks);
+            }
         }
     }
     let seconds = start.seconds();

@@ -26,6 +26,9 @@ impl Intensities {
     /// A set that gives key from blocks of some 10^5 clicks.
     pub const SHORT_BLOCKS: Self = Self { mean: [0.4, 0.15, 2e-4], probability: [0.3, 0.4, 0.3] };
 
+    /// A set that gives more key than the others from blocks of 10^6 clicks over a short link.
+    pub const LARGE_BLOCKS: Self = Self { mean: [0.3, 0.15, 2e-4], probability: [0.2, 0.4, 0.4] };
+
     /// Whether these are intensities the analysis holds for.
     pub fn are_valid(&self) -> bool {
         let [a, b, c] = self.mean;

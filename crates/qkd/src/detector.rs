@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use crate::bits::Bits;
 use crate::entropy::{Entropy, Rolls, Skip};
 use crate::fibre::{PhotonFrame, measure};
-use crate::light::{ARRIVALS, Arrivals, BUNCHES, Bunch, Bunches, Choices, NOTICED, OUTCOMES, Outcomes, Span};
+use crate::light::{ARRIVALS, Arrivals, BUNCHES, Bunch, Bunches, Choices, NOTICED, OUTCOMES, Outcomes, Span, THINNED};
 use crate::params::{DetectorParams, HALVED_IN};
 use crate::source::{FrameError, Qubit};
 
@@ -108,6 +108,17 @@ enum Light {
     Half(u32),
 }
 
+/// Which light of a frame the detectors do not notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Missed {
+    /// None: what they would miss is not in the frame.
+    None,
+    /// As much as their efficiency says.
+    Some,
+    /// The same, but for pulses that make blinded detectors click.
+    ButBright,
+}
+
 /// The clicks of a frame some of whose outcomes are not known yet.
 struct Batch {
     span: Span,
@@ -160,22 +171,22 @@ impl<E: Entropy> Detector<E> {
     /// must come in order; missing ones are lost light. Once `limit` clicks wait, further light is
     /// not recorded.
     pub fn measure(&mut self, frame: &[u8]) -> Result<Option<Vec<u8>>, FrameError> {
-        match frame.first() {
-            Some(&ARRIVALS) => {
-                let Arrivals { span, slots } = Arrivals::parse(frame)?;
+        match frame.first().map(|kind| kind & !THINNED) {
+            Some(ARRIVALS) => {
+                let Arrivals { span, thinned, slots } = Arrivals::parse(frame)?;
                 if !self.begin(span)? {
                     return Ok(None);
                 }
                 let light: Vec<_> = slots.iter().zip(0..).map(|(&slot, i)| (slot, Light::Half(i))).collect();
-                Ok(Some(self.notice(span, &light)))
+                Ok(Some(self.notice(span, &light, thinned)))
             }
-            Some(&OUTCOMES) => {
+            Some(OUTCOMES) => {
                 let Outcomes { span, bits } = Outcomes::parse(frame)?;
                 self.learn(span, &bits);
                 Ok(None)
             }
-            Some(&BUNCHES) => {
-                let Bunches { span, bunches } = Bunches::parse(frame)?;
+            Some(BUNCHES) => {
+                let Bunches { span, thinned, bunches } = Bunches::parse(frame)?;
                 if self.begin(span)? {
                     let mut light = Vec::with_capacity(bunches.len());
                     for bunch in bunches {
@@ -188,14 +199,14 @@ impl<E: Entropy> Detector<E> {
                     }
                     // clicks stay in order: what is still waited for is lost
                     self.awaited.clear();
-                    self.record_all(span, &light, true);
+                    self.record_all(span, &light, if thinned { Missed::None } else { Missed::ButBright });
                 }
                 Ok(None)
             }
             _ => {
-                let PhotonFrame { span, photons } = PhotonFrame::parse(frame, Light::State)?;
+                let PhotonFrame { span, thinned, photons } = PhotonFrame::parse(frame, Light::State)?;
                 if self.begin(span)? {
-                    self.record_all(span, &photons, false);
+                    self.record_all(span, &photons, if thinned { Missed::None } else { Missed::Some });
                 }
                 Ok(None)
             }
@@ -212,17 +223,18 @@ impl<E: Entropy> Detector<E> {
     }
 
     /// Clicks of photons in known states.
-    fn record_all(&mut self, span: Span, light: &[(u32, Light)], blinding: bool) {
+    fn record_all(&mut self, span: Span, light: &[(u32, Light)], missed: Missed) {
         let mut clicks = std::mem::take(&mut self.clicks);
-        self.sweep(span, light, blinding, &mut clicks, &mut Vec::new());
+        self.sweep(span, light, missed, &mut clicks, &mut Vec::new());
         self.clicks = clicks;
     }
 
     /// Clicks of halves of pairs: they wait for their outcomes.
-    fn notice(&mut self, span: Span, light: &[(u32, Light)]) -> Vec<u8> {
+    fn notice(&mut self, span: Span, light: &[(u32, Light)], thinned: bool) -> Vec<u8> {
+        let missed = if thinned { Missed::None } else { Missed::Some };
         let mut batch = Batch { span, clicks: Detections::default(), asked: Vec::new() };
         let mut seen = Vec::new();
-        self.sweep(span, light, false, &mut batch.clicks, &mut seen);
+        self.sweep(span, light, missed, &mut batch.clicks, &mut seen);
         let mut codes = vec![0; light.len()];
         for (click, arrival) in seen {
             codes[arrival as usize] = NOTICED | batch.clicks.setting(click as usize);
@@ -254,12 +266,12 @@ impl<E: Entropy> Detector<E> {
         &mut self,
         span: Span,
         light: &[(u32, Light)],
-        blinding: bool,
+        missed: Missed,
         clicks: &mut Detections,
         seen: &mut Vec<(u32, u32)>,
     ) {
         clicks.pulses += u64::from(span.pulses);
-        let mut photon = self.next_noticed(light, blinding, 0);
+        let mut photon = self.next_noticed(light, missed, 0);
         let mut dark = self.rolls.gap(&self.dark);
         loop {
             let here = light.get(photon);
@@ -274,7 +286,7 @@ impl<E: Entropy> Detector<E> {
                 seen.push((clicks.len() as u32 - 1, half));
             }
             if lit == slot {
-                photon = self.next_noticed(light, blinding, photon + 1);
+                photon = self.next_noticed(light, missed, photon + 1);
             }
             if is_dark {
                 dark = dark.saturating_add(1).saturating_add(self.rolls.gap(&self.dark));
@@ -283,10 +295,14 @@ impl<E: Entropy> Detector<E> {
     }
 
     /// The next piece of light, from number `from` on, that a receiver of full efficiency notices.
-    fn next_noticed(&mut self, light: &[(u32, Light)], blinding: bool, from: usize) -> usize {
+    #[inline]
+    fn next_noticed(&mut self, light: &[(u32, Light)], missed: Missed, from: usize) -> usize {
+        if missed == Missed::None {
+            return from;
+        }
         let gap = self.rolls.gap(&self.efficiency);
         let to = from.saturating_add(usize::try_from(gap).unwrap_or(usize::MAX));
-        if !blinding {
+        if missed == Missed::Some {
             return to;
         }
         // blinded detectors click however few photons they would notice

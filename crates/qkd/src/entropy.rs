@@ -28,12 +28,14 @@ pub struct Rolls<E> {
     buffer: Box<[u8; BUFFER]>,
     /// Words of the buffer that are drawn.
     at: usize,
+    /// Half of a word that was drawn for its other half.
+    spare: Option<u32>,
 }
 
 impl<E: Entropy> Rolls<E> {
     /// Draws from `source`.
     pub fn new(source: E) -> Self {
-        Self { source, buffer: Box::new([0; BUFFER]), at: BUFFER / 8 }
+        Self { source, buffer: Box::new([0; BUFFER]), at: BUFFER / 8, spare: None }
     }
 
     /// Sixty-four uniform bits.
@@ -52,6 +54,25 @@ impl<E: Entropy> Rolls<E> {
         self.source.fill(self.buffer.as_mut_slice());
         self.at = 1;
         self.buffer.first_chunk_mut::<8>().map_or(0, |piece| u64::from_le_bytes(std::mem::take(piece)))
+    }
+
+    /// Thirty-two uniform bits.
+    #[inline]
+    pub fn half(&mut self) -> u32 {
+        match self.spare.take() {
+            Some(half) => half,
+            None => {
+                let word = self.word();
+                self.spare = Some((word >> 32) as u32);
+                word as u32
+            }
+        }
+    }
+
+    /// A uniform number in (0, 1], a multiple of 2^-32: for what nature draws, never for a secret.
+    #[inline]
+    pub fn coarse(&mut self) -> f64 {
+        (f64::from(self.half()) + 1.0) * (1.0 / 4_294_967_296.0)
     }
 
     /// A uniform number in (0, 1], a multiple of 2^-53.
@@ -78,7 +99,7 @@ impl<E: Entropy> Rolls<E> {
             Skip::Often { above, sure } => {
                 let mut failures = 0;
                 loop {
-                    let roll = self.word();
+                    let roll = u64::from(self.half()) << 32;
                     let mut more = usize::from(sure[(roll >> 58) as usize]);
                     while above.get(more).is_some_and(|&bound| roll < bound) {
                         more += 1;
@@ -101,6 +122,7 @@ impl<E: Entropy> Rolls<E> {
 impl<E> Drop for Rolls<E> {
     fn drop(&mut self) {
         self.buffer.as_mut_slice().zeroize();
+        self.spare.zeroize();
     }
 }
 

@@ -99,6 +99,8 @@ pub struct Fibre<E> {
     pairs: PairParams,
     /// What the eavesdropper knows of the receiver's efficiency.
     receiver: f64,
+    /// The receiver's full efficiency.
+    notice: f64,
     skip: Skip,
     misalignment: Skip,
     /// Photons until the next misaligned one.
@@ -119,7 +121,8 @@ impl<E: Entropy> Fibre<E> {
             params: link.fibre.clone(),
             pairs: link.pairs,
             receiver: (link.detector.efficiency * MEAN_EFFICIENCY).min(1.0),
-            skip: Skip::new(link.fibre.transmission()),
+            notice: link.detector.efficiency,
+            skip: Skip::new(link.fibre.transmission() * link.detector.efficiency),
             misalignment: Skip::new(link.fibre.misalignment),
             straight: 0,
             tap: None,
@@ -136,7 +139,7 @@ impl<E: Entropy> Fibre<E> {
     /// Taps the fibre from the next frame on, or takes the tap off.
     pub fn set_tap(&mut self, tap: Option<Tap>) {
         self.tap = tap;
-        self.skip = Skip::new(self.transmission());
+        self.skip = Skip::new(self.transmission() * self.noticed());
     }
 
     /// The tap in place.
@@ -144,7 +147,13 @@ impl<E: Entropy> Fibre<E> {
         self.tap
     }
 
-    /// Photons that left the far end so far.
+    /// The part of what arrives that need be told: all of it while an eavesdropper blinds the
+    /// receiver, since her pulses make up for what it would not have noticed.
+    fn noticed(&self) -> f64 {
+        if self.fraction(Attack::Blind) > 0.0 { 1.0 } else { self.notice }
+    }
+
+    /// Photons the far end was told of so far: those its detectors notice at full efficiency.
     pub fn carried(&self) -> u64 {
         self.carried
     }
@@ -216,7 +225,7 @@ impl<E: Entropy> Fibre<E> {
                 slot = slot.saturating_add(1).saturating_add(self.rolls.gap(&self.skip));
             }
             self.carried += bunches.len() as u64;
-            return Ok(Bunches { span: frame.span(), bunches }.encode());
+            return Ok(Bunches { span: frame.span(), thinned: false, bunches }.encode());
         }
         let mut photons = Vec::new();
         let (mut slot, mut count) = (0_u64, 0_u64);
@@ -233,7 +242,7 @@ impl<E: Entropy> Fibre<E> {
         }
         self.carried += count;
         let mut out = Vec::with_capacity(photons.len() + 18);
-        out.extend_from_slice(&frame.span().start(PHOTONS));
+        out.extend_from_slice(&frame.span().start_light(PHOTONS, true));
         put_var(&mut out, count);
         out.append(&mut photons);
         Ok(out)
@@ -291,6 +300,7 @@ pub(crate) fn measure(qubit: Qubit, z: bool, coin: bool) -> Qubit {
 /// A parsed photon frame.
 pub(crate) struct PhotonFrame<T> {
     pub(crate) span: Span,
+    pub(crate) thinned: bool,
     /// Slot within the frame, ascending, and what the caller makes of the state.
     pub(crate) photons: Vec<(u32, T)>,
 }
@@ -298,7 +308,7 @@ pub(crate) struct PhotonFrame<T> {
 impl<T> PhotonFrame<T> {
     pub(crate) fn parse(bytes: &[u8], of: impl Fn(Qubit) -> T) -> Result<Self, WireError> {
         let mut reader = Reader::new(bytes);
-        let span = Span::read(&mut reader, PHOTONS)?;
+        let (span, thinned) = Span::read_light(&mut reader, PHOTONS)?;
         let pulses = span.pulses;
         let count = light::count(&mut reader, 1)?;
         let mut photons = Vec::with_capacity(count);
@@ -313,7 +323,7 @@ impl<T> PhotonFrame<T> {
             slot += 1;
         }
         reader.end()?;
-        Ok(Self { span, photons })
+        Ok(Self { span, thinned, photons })
     }
 }
 

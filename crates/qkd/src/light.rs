@@ -9,6 +9,10 @@
 //! Halves of entangled pairs work the same way: an end says which arrivals it notices in which
 //! settings, and gets the outcomes ([`Outcomes`]), for a pair has none before it is measured.
 //!
+//! To an end that measures the fibre may send only what its detectors notice at full efficiency: the
+//! kind then has bit 4 set. Photons are lost independently of each other, so it does not matter in
+//! which order fibre and detector lose them, and the cost of light grows with clicks.
+//!
 //! | kind | body |
 //! |---|---|
 //! | 1 planes | basis bits, bits |
@@ -30,6 +34,9 @@ pub(crate) const CHOICES: u8 = 5;
 pub(crate) const OUTCOMES: u8 = 6;
 pub(crate) const BUNCHES: u8 = 7;
 
+/// Of a kind: what the detectors would not notice has been dropped already.
+pub(crate) const THINNED: u8 = 0x10;
+
 /// The pulses a frame is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span {
@@ -47,6 +54,18 @@ impl Span {
         out.extend_from_slice(&self.first.to_le_bytes());
         out.extend_from_slice(&self.pulses.to_le_bytes());
         out
+    }
+
+    /// Reads the head of a frame of `kind`, and whether it is thinned.
+    pub(crate) fn read_light(reader: &mut Reader<'_>, kind: u8) -> Result<(Self, bool), WireError> {
+        let thinned = reader.peek().is_some_and(|byte| byte & THINNED != 0);
+        let kind = if thinned { kind | THINNED } else { kind };
+        Ok((Self::read(reader, kind)?, thinned))
+    }
+
+    /// The head of a frame of `kind`, thinned or not.
+    pub(crate) fn start_light(self, kind: u8, thinned: bool) -> Vec<u8> {
+        self.start(if thinned { kind | THINNED } else { kind })
     }
 
     /// Reads the head of a frame of `kind`.
@@ -120,12 +139,13 @@ impl Train {
 /// twice.
 pub(crate) struct Arrivals {
     pub(crate) span: Span,
+    pub(crate) thinned: bool,
     pub(crate) slots: Vec<u32>,
 }
 
 impl Arrivals {
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = self.span.start(ARRIVALS);
+        let mut out = self.span.start_light(ARRIVALS, self.thinned);
         out.reserve(5 + 2 * self.slots.len());
         put_var(&mut out, self.slots.len() as u64);
         let mut last = 0;
@@ -138,14 +158,14 @@ impl Arrivals {
 
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(bytes);
-        let span = Span::read(&mut reader, ARRIVALS)?;
+        let (span, thinned) = Span::read_light(&mut reader, ARRIVALS)?;
         let count = count(&mut reader, 1)?;
         let mut slots = Vec::with_capacity(count);
         walk(&mut reader, span, count, |slot| slots.push(slot))?;
-        Ok(Self { span, slots })
+        Ok(Self { span, thinned, slots })
     }
 
-    /// Checks a frame whole; its span, how many slots it names, and the steps between them as bytes.
+    /// Checks a frame for a source whole; its span, how many slots it names, and the steps between them as bytes.
     pub(crate) fn check(bytes: &[u8]) -> Result<(Span, usize, &[u8]), WireError> {
         let mut reader = Reader::new(bytes);
         let span = Span::read(&mut reader, ARRIVALS)?;
@@ -263,12 +283,13 @@ pub(crate) const MAX_BUNCH: u8 = 3;
 /// Weak pulses and blinding pulses at Bob's end, by slot.
 pub(crate) struct Bunches {
     pub(crate) span: Span,
+    pub(crate) thinned: bool,
     pub(crate) bunches: Vec<Bunch>,
 }
 
 impl Bunches {
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = self.span.start(BUNCHES);
+        let mut out = self.span.start_light(BUNCHES, self.thinned);
         out.reserve(5 + 3 * self.bunches.len());
         put_var(&mut out, self.bunches.len() as u64);
         let mut next = 0;
@@ -282,7 +303,7 @@ impl Bunches {
 
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(bytes);
-        let span = Span::read(&mut reader, BUNCHES)?;
+        let (span, thinned) = Span::read_light(&mut reader, BUNCHES)?;
         let count = count(&mut reader, 1)?;
         let mut bunches = Vec::with_capacity(count);
         let mut slot = 0_u64;
@@ -296,6 +317,6 @@ impl Bunches {
             slot += 1;
         }
         reader.end()?;
-        Ok(Self { span, bunches })
+        Ok(Self { span, thinned, bunches })
     }
 }

@@ -88,6 +88,11 @@ impl<'a> Reader<'a> {
         Err(WireError::Number)
     }
 
+    /// The next byte, not taken.
+    pub(crate) fn peek(&self) -> Option<u8> {
+        self.bytes.first().copied()
+    }
+
     pub(crate) fn left(&self) -> usize {
         self.bytes.len()
     }

@@ -22,6 +22,8 @@ pub(super) struct Late {
     announced: f64,
     tap: Option<Tap>,
     transmission: f64,
+    /// Part of what arrives that the receiver is told of.
+    noticed: f64,
 }
 
 /// How often a pulse of one intensity gets through, as bounds for one roll: up to `three` three
@@ -49,7 +51,7 @@ fn at_least(least: u8, mean: f64) -> f64 {
 impl Late {
     fn passing(&self, k: usize) -> Passing {
         let Glow::Weak(means) = self.glow else {
-            let one = self.transmission;
+            let one = self.transmission * self.noticed;
             return Passing { three: 0.0, two: 0.0, one, split_two: one, split_one: one };
         };
         let split = self.tap.filter(|tap| tap.attack == Attack::SplitPhotons).map_or(0.0, |tap| tap.fraction);
@@ -57,10 +59,14 @@ impl Late {
         // she passes on as many of the strongest pulses as would have arrived
         let wanted = at_least(1, means[0] * self.transmission);
         let pass = (wanted / at_least(2, means[0]).max(f64::MIN_POSITIVE)).min(1.0);
-        let honest = |least| (1.0 - split) * at_least(least, mean * self.transmission);
-        let taken = |least| split * pass * at_least(least, mean);
+        let honest = |least| (1.0 - split) * at_least(least, mean * self.transmission * self.noticed);
+        // one photon is hers: of two one is left to be noticed, of three two
+        let (two, three) = (at_least(2, mean) - at_least(3, mean), at_least(3, mean));
+        let (seen, missed) = (self.noticed, 1.0 - self.noticed);
+        let both = split * pass * three * seen * seen;
+        let any = split * pass * (two * seen + three * (1.0 - missed * missed));
         let one = honest(1);
-        Passing { three: honest(3), two: honest(2), one, split_two: one + taken(3), split_one: one + taken(2) }
+        Passing { three: honest(3), two: honest(2), one, split_two: one + both, split_one: one + any }
     }
 }
 
@@ -68,7 +74,15 @@ impl<E: Entropy> Fibre<E> {
     /// Names the slots of a train in which something may get through.
     pub(super) fn announce(&mut self, span: Span, glow: Glow) -> Vec<u8> {
         let transmission = self.transmission();
-        let mut late = Late { span, glow, slots: Vec::new(), announced: 1.0, tap: self.tap, transmission };
+        let mut late = Late {
+            span,
+            glow,
+            slots: Vec::new(),
+            announced: 1.0,
+            tap: self.tap,
+            transmission,
+            noticed: self.noticed(),
+        };
         late.announced = late.passing(0).split_one;
         let skip = Skip::new(late.announced);
         let mut slot = self.rolls.gap(&skip);
@@ -76,7 +90,7 @@ impl<E: Entropy> Fibre<E> {
             late.slots.push(slot as u32);
             slot = slot.saturating_add(1).saturating_add(self.rolls.gap(&skip));
         }
-        let arrivals = Arrivals { span, slots: late.slots };
+        let arrivals = Arrivals { span, thinned: false, slots: late.slots };
         let frame = arrivals.encode();
         late.slots = arrivals.slots;
         if self.late.len() >= WAITING {
@@ -98,7 +112,7 @@ impl<E: Entropy> Fibre<E> {
         // which pulses get through is a matter of chance: nothing here is for a processor to guess
         for (&slot, &code) in late.slots.iter().zip(codes) {
             let Passing { three, two, one, split_two, split_one } = passing[usize::from(code >> 2)];
-            let roll = self.rolls.unit() * late.announced;
+            let roll = self.rolls.coarse() * late.announced;
             let passed = roll <= split_one;
             let split = passed & (roll > one);
             let more =
@@ -109,7 +123,8 @@ impl<E: Entropy> Fibre<E> {
             self.intercepted += u64::from(split);
         }
         bunches.truncate(through);
-        if self.fraction(Attack::Blind) > 0.0 {
+        let blinded = late.tap.is_some_and(|tap| tap.attack == Attack::Blind && tap.fraction > 0.0);
+        if blinded {
             let faked = bunches.into_iter().filter_map(|bunch| self.fake(bunch.slot, bunch.qubit(), bunch.photons));
             bunches = faked.collect();
         } else {
@@ -119,6 +134,6 @@ impl<E: Entropy> Fibre<E> {
             }
         }
         self.carried += bunches.len() as u64;
-        Ok(Bunches { span: late.span, bunches }.encode())
+        Ok(Bunches { span: late.span, thinned: !blinded, bunches }.encode())
     }
 }

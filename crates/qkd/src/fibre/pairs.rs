@@ -4,7 +4,7 @@
 //! leaves the other half polarised along what it found (with probability V, the visibility; else
 //! unpolarised), so the second end agrees with probability (1 + V cos 2(a - b))/2 whoever is first.
 
-use std::f32::consts::PI;
+use std::f64::consts::FRAC_1_SQRT_2;
 
 use super::{Attack, Carried, Fibre};
 use crate::bits::Bits;
@@ -17,20 +17,26 @@ use crate::wire::WireError;
 /// Trains with pairs that an end has not measured yet.
 const WAITING: usize = 16;
 
-/// The angles of the settings: key, test, and two for CHSH.
-const ANGLES: [f32; 4] = [0.0, PI / 4.0, PI / 8.0, 3.0 * PI / 8.0];
+/// The angles of the settings, in units of π/8: key, test, and two for CHSH.
+const ANGLES: [u8; 4] = [0, 2, 1, 3];
+
+/// sin² of multiples of π/8 below π.
+const SIN_SQUARED: [f64; 8] = {
+    let (small, large) = ((1.0 - FRAC_1_SQRT_2) / 2.0, (1.0 + FRAC_1_SQRT_2) / 2.0);
+    [0.0, small, 0.5, large, 1.0, large, 0.5, small]
+};
 
 /// Where the two halves of a pair are polarised; `None` where they are not.
 #[derive(Clone, Copy)]
 enum State {
     Entangled,
-    Apart { a: Option<f32>, b: Option<f32> },
+    Apart { a: Option<u8>, b: Option<u8> },
 }
 
 struct Pair {
     slot: u32,
     state: State,
-    /// Whether the halves arrive.
+    /// Whether the ends are told of the halves.
     at_a: bool,
     at_b: bool,
 }
@@ -46,34 +52,38 @@ pub(super) struct PairTrain {
 impl<E: Entropy> Fibre<E> {
     /// Makes the pairs of one train and tells both ends of what arrives.
     pub(super) fn pump(&mut self, span: Span) -> Carried {
-        let half = self.transmission().sqrt();
-        let pump = Skip::new(self.pairs.mean / (1.0 + self.pairs.mean));
         let blind = self.fraction(Attack::Blind);
         let is_blinding = self.rolls.chance(blind);
+        let noticed = if is_blinding { 1.0 } else { self.notice };
+        let half = self.transmission().sqrt() * noticed;
+        // pairs of which neither half is noticed are never made: of a thermal number of pairs a part
+        // drawn at random is thermal too
+        let any = 1.0 - (1.0 - half) * (1.0 - half);
+        let mean = self.pairs.mean * any;
+        let pump = Skip::new(mean / (1.0 + mean));
         let mut train = PairTrain { span, pairs: Vec::new(), a_done: false, b_done: is_blinding };
         let mut fakes = Vec::new();
         let mut slot = self.rolls.gap(&pump);
         while slot < u64::from(span.pulses) && train.pairs.len() < crate::params::MAX_ARRIVALS {
-            let (at_a, at_b) = (self.rolls.chance(half), self.rolls.chance(half));
+            let roll = self.rolls.coarse() * any;
+            let (at_a, at_b) = (roll <= half, roll <= half * half || roll > half);
             let mut pair = Pair { slot: slot as u32, state: State::Entangled, at_a, at_b };
             if at_b && is_blinding {
                 fakes.extend(self.fake_half(&mut pair));
             } else if at_b {
                 self.intercept(&mut pair);
             }
-            if at_a || at_b {
-                train.pairs.push(pair);
-            }
+            train.pairs.push(pair);
             // a gap of 0 is another pair in the same pulse: down-conversion into one mode is thermal
             slot = slot.saturating_add(self.rolls.gap(&pump));
         }
         let slots = |of: fn(&Pair) -> bool| train.pairs.iter().filter(|pair| of(pair)).map(|pair| pair.slot).collect();
-        let to_a = Arrivals { span, slots: slots(|pair| pair.at_a) }.encode();
+        let to_a = Arrivals { span, thinned: !is_blinding, slots: slots(|pair| pair.at_a) }.encode();
         let to_b = if is_blinding {
             fakes.dedup_by_key(|bunch: &mut Bunch| bunch.slot);
-            Bunches { span, bunches: fakes }.encode()
+            Bunches { span, thinned: false, bunches: fakes }.encode()
         } else {
-            Arrivals { span, slots: slots(|pair| pair.at_b) }.encode()
+            Arrivals { span, thinned: true, slots: slots(|pair| pair.at_b) }.encode()
         };
         self.carried += train.pairs.iter().filter(|pair| pair.at_b).count() as u64;
         if self.paired.len() >= WAITING {
@@ -134,25 +144,28 @@ impl<E: Entropy> Fibre<E> {
     }
 
     /// Measures one half of `pair` at `angle`, by Born's rule; the angle and the bit.
-    fn collapse(&mut self, pair: &mut Pair, angle: f32, is_a: bool) -> (f32, bool) {
-        let roll = self.rolls.word();
+    fn collapse(&mut self, pair: &mut Pair, angle: u8, is_a: bool) -> (u8, bool) {
         match pair.state {
             State::Entangled => {
+                let roll = self.rolls.word();
                 let bit = roll >> 63 == 1;
                 let visibility = self.pairs.visibility * (1.0 - 2.0 * self.params.misalignment);
-                let other = self.rolls.chance(visibility).then_some(polarised(angle, bit));
+                // 53 bits beside the one of the outcome
+                let unit = (roll & ((1 << 53) - 1)) as f64 * 2_f64.powi(-53);
+                let other = (unit < visibility).then_some(polarised(angle, bit));
                 pair.state = if is_a { State::Apart { a: None, b: other } } else { State::Apart { a: other, b: None } };
                 (angle, bit)
             }
             State::Apart { a, b } => {
                 let along = if is_a { a } else { b };
-                let turned = along.map_or(0.5, |along| f64::from((angle - along).sin().powi(2)));
+                let turned = along.map_or(0.5, |along| SIN_SQUARED[usize::from((angle + 8 - along) % 8)]);
                 (angle, self.rolls.chance(turned))
             }
         }
     }
 }
 
-fn polarised(angle: f32, bit: bool) -> f32 {
-    if bit { angle + PI / 2.0 } else { angle }
+/// Where a half is polarised that was found in a setting, in units of π/8 below π.
+fn polarised(angle: u8, bit: bool) -> u8 {
+    if bit { angle + 4 } else { angle }
 }

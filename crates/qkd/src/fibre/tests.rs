@@ -1,5 +1,7 @@
+use crate::block::Recall;
 use crate::light::{Arrivals, Choices};
-use crate::params::{LinkParams, Preset};
+use crate::memory::UNKNOWN;
+use crate::params::{LinkParams, MEAN_EFFICIENCY, Preset};
 use crate::seeded::{Bench, Seeded};
 use crate::{Detector, Fibre, Protocol, Settings, Source};
 
@@ -107,4 +109,30 @@ fn a_train_of_pairs_is_measured_once() {
     let mut bench = Bench::new(params, 3);
     (0..3).for_each(|_| bench.train());
     assert!(bench.fibre.paired.is_empty() && bench.detector.waiting() > 0);
+}
+
+/// KM-09: clicks come as often as loss and efficiency say, though the fibre drops what the receiver
+/// would not notice; and so do clicks of both ends at once.
+#[test]
+fn thinned_light_clicks_as_often_as_efficiency_says() {
+    for protocol in Protocol::ALL {
+        let mut params = LinkParams::of(*protocol, Preset::Short);
+        params.block.clicks = 1 << 20;
+        let (rate, pulses) = (params.click_rate(), f64::from(params.frame_pulses));
+        let mut bench = Bench::new(params.clone(), 5);
+        (0..20).for_each(|_| bench.train());
+        let clicks = bench.detector.take(1).unwrap();
+        let (seen, wanted) = (clicks.len() as f64, 20.0 * pulses * rate);
+        assert!((seen - wanted).abs() < 5.0 * wanted.sqrt(), "{protocol}: {seen} {wanted}");
+        let kept = bench.sender.recall(&clicks.slots).unwrap();
+        let met = kept.iter().filter(|&&code| code != UNKNOWN).count() as f64;
+        if protocol.is_entangled() {
+            let share = params.fibre.transmission().sqrt() * params.detector.efficiency * MEAN_EFFICIENCY;
+            // other pairs of the same pulse click at the other end too
+            let wanted = seen * (share + (1.0 - share) * 2.0 * params.pairs.mean * share);
+            assert!((met - wanted).abs() < 5.0 * wanted.sqrt() + 0.01 * wanted, "{protocol}: {met} {wanted}");
+        } else {
+            assert!(met >= seen * 0.999);
+        }
+    }
 }

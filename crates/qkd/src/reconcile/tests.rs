@@ -29,7 +29,7 @@ fn both_methods_give_equal_keys_and_report_what_they_cost() {
     for method in BOTH {
         let mut params = LinkParams::default();
         params.block.reconciliation = method;
-        let (alice, bob) = Bench::new(params, 3).block(1, |_| Fault::None);
+        let (alice, bob) = Bench::new(params, 5).block(1, |_| Fault::None);
         let (alice, bob) = (alice.unwrap(), bob.unwrap());
         assert_eq!(*alice.key.expose_bytes(), *bob.key.expose_bytes());
         assert_eq!(alice.stats, bob.stats);
