@@ -219,6 +219,7 @@ fn pipeline(only: Option<&String>) {
             let mut large = params.clone();
             (large.block.clicks, large.block.pace, large.z_log2) = (1_000_000, Pace::Frugal, 3);
             large.block.intensities = Intensities::LARGE_BLOCKS;
+            (large.pairs.mean, large.frame_pulses) = (0.01, large.frame_pulses * 3);
             large.set_halved_share();
             rows.extend([("", params), (", large blocks", large)].map(|row| (*protocol, preset, row)));
         }

@@ -252,6 +252,11 @@ impl<E: Entropy> Detector<E> {
         // outcomes come in order: what was asked before and not answered is lost
         self.awaited.drain(..at);
         let Some(mut batch) = self.awaited.pop_front().filter(|batch| batch.asked.len() == bits.len()) else { return };
+        if batch.asked.len() == batch.clicks.len() {
+            // every click waited for its outcome
+            batch.clicks.bit = bits.clone();
+            batch.asked.clear();
+        }
         for (i, &click) in batch.asked.iter().enumerate() {
             if batch.clicks.bit.get(click as usize) != bits.get(i) {
                 batch.clicks.bit.flip(click as usize);

@@ -99,7 +99,7 @@ fn a_peer_that_asks_without_end_is_stopped() {
     assert!(answerer.leaked() <= 2 * 4_096 + 1_024);
 }
 
-/// Whatever a lying peer answers, Bob ends: he notices, or stops asking after finitely many parities.
+/// KM-09: whatever a lying peer answers, Bob ends: he notices, or stops asking after finitely many parities.
 #[test]
 fn false_answers_end_in_a_contradiction_or_in_silence() {
     let mut noticed = 0;

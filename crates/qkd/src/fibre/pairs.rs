@@ -159,7 +159,8 @@ impl<E: Entropy> Fibre<E> {
             State::Apart { a, b } => {
                 let along = if is_a { a } else { b };
                 let turned = along.map_or(0.5, |along| SIN_SQUARED[usize::from((angle + 8 - along) % 8)]);
-                (angle, self.rolls.chance(turned))
+                // a roll is above 0 and at most 1, so certainty stays certain
+                (angle, self.rolls.coarse() <= turned)
             }
         }
     }

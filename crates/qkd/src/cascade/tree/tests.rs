@@ -27,7 +27,7 @@ fn a_node_is_named_by_the_end_of_its_left_half() {
 }
 
 proptest! {
-    /// Every parity that may be asked for, and every block's, is that of the plain bits.
+    /// KM-09: every parity that may be asked for, and every block's, is that of the plain bits.
     #[test]
     fn parities_are_those_of_the_bits(
         words in prop::collection::vec(any::<u64>(), 1..=256),
