@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 
 use crate::deployment::Deployment;
 
-/// FACTS section 1 (idle connections stall a known server): two hundred callers that say nothing, or
+/// Idle connections stall a known server: two hundred callers that say nothing, or
 /// one byte of everything, do not keep others from being answered.
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_callers_stall_nobody() {
