@@ -5,8 +5,6 @@
 //! time a response may wait to be taken.
 
 mod body;
-mod guard;
-mod limits;
 mod live;
 mod public_log;
 mod requests;
@@ -17,6 +15,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use guard::{Patient, Slot, Slots};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -26,11 +25,13 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 pub(crate) use body::{Reply, respond};
-use guard::Guarded;
-use limits::{Connections, Slot};
 pub(crate) use public_log::LogReader;
 pub(crate) use router::App;
 
+/// Most connections at a time.
+const CONNECTIONS: usize = 1_024;
+/// Most connections of one address at a time.
+const CONNECTIONS_PER_ADDRESS: usize = 768;
 /// Longest TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Longest wait for the headers of a request, and for the next request of a kept connection.
@@ -65,7 +66,7 @@ impl Tls {
 
 /// Serves until the task is dropped.
 pub(crate) async fn serve(listener: TcpListener, tls: Arc<Tls>, app: Arc<App>) {
-    let connections = Connections::default();
+    let connections = Slots::new(CONNECTIONS, CONNECTIONS_PER_ADDRESS);
     loop {
         match listener.accept().await {
             Ok((stream, from)) => match connections.admit(from.ip()) {
@@ -102,7 +103,7 @@ async fn connection(stream: TcpStream, from: SocketAddr, acceptor: TlsAcceptor, 
         .max_buf_size(HEADER_LEN)
         .max_headers(HEADER_FIELDS)
         .half_close(false)
-        .serve_connection(TokioIo::new(Guarded::new(stream, WRITE)), service)
+        .serve_connection(TokioIo::new(Patient::new(stream, WRITE)), service)
         .await;
     if let Err(error) = served {
         tracing::debug!(%from, %error, "a connection ended");

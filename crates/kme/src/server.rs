@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use guard::{Patient, Slots};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
@@ -26,12 +27,8 @@ use crate::directory::{Directory, Identity, Sae};
 use crate::kme::Kme;
 use crate::wire::{Command, DecRequest, EncRequest, Refusal, Route, container_text};
 
-mod patience;
-mod slots;
 mod tls;
 
-use patience::Patient;
-use slots::Slots;
 pub use tls::{ServerTls, TlsError};
 pub(crate) use tls::{certificates, file_error, fingerprint, sae_provider};
 
@@ -42,8 +39,9 @@ const FIELDS: usize = 64;
 
 /// Serves until the task is dropped.
 pub async fn serve(listener: TcpListener, tls: Arc<ServerTls>, kme: Arc<Kme>, guard: Guard) {
-    let (guard, connections) = (Arc::new(guard), Slots::default());
-    let handshakes = Slots::default();
+    let connections = Slots::new(guard.connections, guard.per_address);
+    let handshakes = Slots::new(guard.handshakes, guard.handshakes_per_address);
+    let guard = Arc::new(guard);
     loop {
         let (stream, from) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -53,9 +51,7 @@ pub async fn serve(listener: TcpListener, tls: Arc<ServerTls>, kme: Arc<Kme>, gu
                 continue;
             }
         };
-        let slot = connections.admit(from.ip(), guard.connections, guard.per_address);
-        let handshake = handshakes.admit(from.ip(), guard.handshakes, guard.handshakes_per_address);
-        let (Some(slot), Some(handshake)) = (slot, handshake) else {
+        let (Some(slot), Some(handshake)) = (connections.admit(from.ip()), handshakes.admit(from.ip())) else {
             tracing::warn!(%from, "too many connections; this one is dropped");
             continue;
         };
