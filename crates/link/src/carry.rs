@@ -9,6 +9,8 @@
 //! (RFC 8439 section 2.5; Bernstein 2005). The session around it is encrypted under keys of a hybrid KEM, so
 //! either alone protects the message.
 
+mod hop;
+
 use poly1305::Poly1305;
 use poly1305::universal_hash::KeyInit;
 use session::mesh::KmeAsk;
@@ -16,6 +18,8 @@ use types::{NodeId, cbor};
 use zeroize::Zeroizing;
 
 use crate::pad::{Pad, PadBits};
+
+pub use hop::{HopError, receive, relay};
 
 const TAG_KEY: usize = 32;
 const TAG: usize = 16;

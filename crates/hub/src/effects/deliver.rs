@@ -15,7 +15,7 @@ use types::{Hash, KeyId, Label, NodeId};
 use super::Effects;
 use crate::mesh::Prekey;
 
-/// Most keys in one frame: its pad is taken whole from the pool of the link, or not at all.
+/// Most keys in one frame: one event tells of all of them, and its pad is taken whole or not at all.
 const FRAME_KEYS: usize = KEYS_PER_STEP;
 /// How long a delivery waits for the prekey of a node that just came up.
 const PREKEY_WAIT: Duration = Duration::from_secs(3);
@@ -35,7 +35,7 @@ enum NotSent {
     Seal(#[from] link::delivery::DeliveryError),
 }
 
-fn keys_of(orders: &[KeyOrder]) -> Vec<KeyId> {
+pub(super) fn keys_of(orders: &[KeyOrder]) -> Vec<KeyId> {
     orders.iter().map(|order| order.key).collect()
 }
 
@@ -70,7 +70,7 @@ impl Effects {
     /// Deliveries to one node take turns; whoever has the turn takes along what waits behind it.
     async fn deliver_to(&self, node: NodeId, orders: Vec<KeyOrder>) {
         let Some(delivery) = self.mesh.peers.delivery_of(&node) else {
-            return self.not_delivered(node, keys_of(&orders), &NotSent::NotConnected).await;
+            return self.not_delivered(&node, &keys_of(&orders), &NotSent::NotConnected).await;
         };
         delivery.queue.add(orders);
         let _turn = delivery.queue.turn().await;
@@ -82,15 +82,15 @@ impl Effects {
             let keys = keys_of(&orders);
             match self.send_frame(&node, delivery.prekey.clone(), orders).await {
                 Ok((path, sent)) => self.delivered(&node, path, keys, sent).await,
-                Err(error) => self.not_delivered(node.clone(), keys, &error).await,
+                Err(error) => self.not_delivered(&node, &keys, &error).await,
             }
         }
     }
 
     async fn delivered(&self, node: &NodeId, delivery: Delivery, mut keys: Vec<KeyId>, sent: Vec<KeyId>) {
         keys.retain(|key| !sent.contains(key));
-        for sent in sent.chunks(KEYS_PER_STEP) {
-            self.mesh.report(Event::Delivered { node: node.clone(), delivery, keys: sent.to_vec() }).await;
+        if !sent.is_empty() {
+            self.mesh.report(Event::Delivered { node: node.clone(), delivery, keys: sent }).await;
         }
         // A share that has gone belongs to a key whose end is recorded already.
         if !keys.is_empty() {
@@ -98,7 +98,7 @@ impl Effects {
         }
     }
 
-    async fn not_delivered(&self, node: NodeId, keys: Vec<KeyId>, error: &NotSent) {
+    async fn not_delivered(&self, node: &NodeId, keys: &[KeyId], error: &NotSent) {
         tracing::info!(%node, %error, "keys were not delivered");
         for keys in keys.chunks(KEYS_PER_STEP) {
             let (keys, reason) = (keys.to_vec(), error.to_string());
@@ -140,7 +140,7 @@ impl Effects {
 
     async fn read_shares(&self, orders: Vec<KeyOrder>) -> Result<Vec<(DeliveredKey, KeyMaterial)>, NotSent> {
         let salt = self.salt;
-        let keys: Vec<KeyId> = orders.iter().map(|order| order.key).collect();
+        let keys = keys_of(&orders);
         let mut shares = self.shares(&keys).await.map_err(|error| NotSent::Shares(error.to_string()))?;
         let described = orders.into_iter().filter_map(|order| {
             let share = shares.remove(&order.key)?;
@@ -159,7 +159,7 @@ impl Effects {
 
     /// Keys that the hub keeps for itself: they are where they belong already.
     async fn deliver_own(&self, orders: Vec<KeyOrder>) {
-        let keys: Vec<KeyId> = orders.iter().map(|order| order.key).collect();
+        let keys = keys_of(&orders);
         let delivered = Event::Delivered { node: NodeId::hub(), delivery: Delivery::Kem, keys: keys.clone() };
         self.mesh.report(delivered).await;
         self.confirm_own(keys).await;

@@ -5,12 +5,13 @@ use store::VaultSecret;
 use types::KeyId;
 
 use super::Effects;
+use super::deliver::keys_of;
 
 impl Effects {
     /// Makes the hub's shares and seals them in the same transaction as the entry that says so: a key
     /// is either made, recorded and sealed, or it is none of the three (KM-02).
     pub(super) async fn make(&self, orders: Vec<KeyOrder>) {
-        let keys: Vec<KeyId> = orders.iter().map(|order| order.key).collect();
+        let keys = keys_of(&orders);
         match self.fresh_shares(&keys) {
             Ok(shares) => {
                 // The sequencer ends only with the hub; a restart then orders the keys again.

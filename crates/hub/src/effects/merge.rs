@@ -12,26 +12,21 @@ struct Lists {
     purge: Vec<(KeyId, Vec<NodeId>)>,
     activate: Vec<(KeyId, Vec<NodeId>, Option<KeyId>)>,
     deliver: Vec<KeyOrder>,
-    retire: Vec<(KeyId, Vec<NodeId>)>,
-    destroy: Vec<(KeyId, Vec<NodeId>)>,
     /// One event tells of all keys made together, and an event has room for those of one step: these stay apart.
     make: Vec<Vec<KeyOrder>>,
+    retire: Vec<(KeyId, Vec<NodeId>)>,
+    destroy: Vec<(KeyId, Vec<NodeId>)>,
 }
 
 impl Lists {
     fn flush(&mut self, out: &mut Vec<Effect>) {
-        let Self { purge, activate, deliver, retire, destroy, make } = std::mem::take(self);
-        let mut add = |some: bool, effect: Effect| {
-            if some {
-                out.push(effect);
-            }
-        };
-        add(!purge.is_empty(), Effect::Purge(purge));
-        add(!activate.is_empty(), Effect::Activate(activate));
-        add(!deliver.is_empty(), Effect::Deliver(deliver));
-        add(!retire.is_empty(), Effect::Retire(retire));
-        add(!destroy.is_empty(), Effect::Destroy(destroy));
+        let Self { purge, activate, deliver, make, retire, destroy } = std::mem::take(self);
+        out.extend((!purge.is_empty()).then_some(Effect::Purge(purge)));
+        out.extend((!activate.is_empty()).then_some(Effect::Activate(activate)));
+        out.extend((!deliver.is_empty()).then_some(Effect::Deliver(deliver)));
         out.extend(make.into_iter().map(Effect::Make));
+        out.extend((!retire.is_empty()).then_some(Effect::Retire(retire)));
+        out.extend((!destroy.is_empty()).then_some(Effect::Destroy(destroy)));
     }
 }
 

@@ -1,13 +1,10 @@
-//! Messages between the KMEs of two nodes that have no session of their own, or no pad. The hub is a trusted relay:
-//! it opens each message and seals it again for the next hop. What came under a pad leaves under one or not at all.
+//! Messages between the KMEs of two nodes that have no session of their own, or no pad. The hub is a trusted relay.
 
 use std::sync::Arc;
 
-use link::carry::{self, Address, CarryError};
-use link::{PadBits, PadError};
+use link::carry;
 use session::mesh::{HubMessage, KmeAnswer, KmeAsk, KmeFrame, KmeVerdict};
 use types::NodeId;
-use zeroize::Zeroizing;
 
 use super::Mesh;
 
@@ -21,17 +18,6 @@ impl Default for Relay {
     fn default() -> Self {
         Self(Arc::new(tokio::sync::Semaphore::new(AT_WORK)))
     }
-}
-
-/// Why a message did not open.
-#[derive(Debug, thiserror::Error)]
-enum OpenError {
-    #[error("there is no quantum link to that node")]
-    NoLink,
-    #[error(transparent)]
-    Pad(#[from] PadError),
-    #[error(transparent)]
-    Carry(#[from] CarryError),
 }
 
 impl Mesh {
@@ -68,30 +54,16 @@ impl Mesh {
     }
 
     async fn forward_ask(&self, ask: KmeAsk) -> Result<(), KmeVerdict> {
-        let address = Address { number: ask.number, from: ask.from.clone(), to: ask.to.clone() };
-        let to = address.to.clone();
+        let (from, to) = (ask.from.clone(), ask.to.clone());
         if !self.peers.up().contains(&to) {
             return Err(KmeVerdict::NoWay);
         }
-        let padded = ask.pad.is_some();
-        let text = self.open(ask).await.map_err(|error| {
-            tracing::warn!(from = %address.from, %error, "a message between KMEs cannot be opened");
+        let links = [&from, &to].map(|node| self.links.end(node));
+        let sealed = carry::relay(ask, links[0].as_ref(), links[1].as_ref()).await.map_err(|error| {
+            tracing::warn!(%from, %to, %error, "a message between KMEs is not passed on");
             KmeVerdict::NoPad
         })?;
-        let pad = match padded {
-            true => Some(self.links.pad(&to, carry::pad_bits(text.len())).await.ok_or(KmeVerdict::NoPad)?),
-            false => None,
-        };
-        let sealed = carry::seal(address, &text, pad.as_ref()).map_err(|_| KmeVerdict::NoPad)?;
         let sent = self.peers.send_bulk(&to, &HubMessage::Kme(KmeFrame::Ask(sealed)));
         if sent { Ok(()) } else { Err(KmeVerdict::NoWay) }
-    }
-
-    async fn open(&self, ask: KmeAsk) -> Result<Zeroizing<Vec<u8>>, OpenError> {
-        let pad: Option<PadBits> = match ask.pad {
-            None => None,
-            Some(range) => Some(self.links.end(&ask.from).ok_or(OpenError::NoLink)?.take(range).await?),
-        };
-        Ok(carry::open(ask, pad.as_ref())?)
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use kme::peer::{BoxFuture, Peer, PeerAnswer, PeerError, PeerMessage};
 use kme::{Kme, KmeId};
 use link::carry::{self, Address};
-use link::{Link, Pad, PadError};
+use link::{Link, Pad};
 use session::mesh::{KmeAnswer, KmeAsk, KmeFrame, KmeVerdict, NodeMessage, PeerMessage as NodePeerMessage};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use types::NodeId;
@@ -273,7 +273,7 @@ impl Carrier {
         if !admits(&self.admitted, &from) {
             return said(PeerAnswer::NotServed);
         }
-        let text = match open(self.links.get(hop), ask).await {
+        let text = match carry::receive(ask, self.links.get(hop).as_ref()).await {
             Ok(text) => text,
             Err(error) => {
                 tracing::warn!(%hop, %error, "a message of another KME cannot be opened");
@@ -291,26 +291,6 @@ impl Carrier {
             None => KmeVerdict::NoWay,
         }
     }
-}
-
-/// Why a message was not opened.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum OpenError {
-    #[error("there is no quantum link on this hop")]
-    NoLink,
-    #[error(transparent)]
-    Pad(#[from] PadError),
-    #[error(transparent)]
-    Carry(#[from] carry::CarryError),
-}
-
-pub(super) async fn open(link: Option<Link>, ask: KmeAsk) -> Result<Zeroizing<Vec<u8>>, OpenError> {
-    let pad = match (ask.pad, link) {
-        (None, _) => None,
-        (Some(range), Some(link)) => Some(link.take(range).await?),
-        (Some(_), None) => return Err(OpenError::NoLink),
-    };
-    Ok(carry::open(ask, pad.as_ref())?)
 }
 
 impl Peer for Carrier {

@@ -1,14 +1,13 @@
 //! Messages between two other KMEs that pass through this node, because their own fibre and the hub's have no pad.
-//! A trusted relay: it opens each message and seals it again for the next hop. What came under a pad leaves under
-//! one or not at all. Whoever takes such a message chose this node as a relay in its own configuration.
+//! Whoever takes such a message chose this node as a relay in its own configuration.
 
 use std::sync::Arc;
 
-use link::carry::{self, Address};
+use link::carry;
 use session::mesh::{KmeAnswer, KmeAsk, KmeFrame, KmeVerdict};
 use types::NodeId;
 
-use super::carrier::{Carrier, open};
+use super::Carrier;
 
 impl Carrier {
     /// Passes a message on to a neighbour, or tells who asked why not. Does not wait.
@@ -27,24 +26,14 @@ impl Carrier {
     }
 
     async fn pass_on(&self, hop: &NodeId, ask: KmeAsk) -> Result<(), KmeVerdict> {
-        let address = Address { number: ask.number, from: ask.from.clone(), to: ask.to.clone() };
-        let to = address.to.clone();
+        let to = ask.to.clone();
         if !self.is_neighbour(&to) {
             return Err(KmeVerdict::NoWay);
         }
-        let padded = ask.pad.is_some();
-        let text = open(self.link(hop), ask).await.map_err(|error| {
-            tracing::warn!(%hop, %error, "a message to pass on cannot be opened");
+        let sealed = carry::relay(ask, self.link(hop).as_ref(), self.link(&to).as_ref()).await.map_err(|error| {
+            tracing::warn!(%hop, %to, %error, "a message between KMEs is not passed on");
             KmeVerdict::NoPad
         })?;
-        let pad = match padded {
-            true => {
-                let link = self.link(&to).ok_or(KmeVerdict::NoPad)?;
-                Some(link.reserve(carry::pad_bits(text.len())).await.map_err(|_| KmeVerdict::NoPad)?)
-            }
-            false => None,
-        };
-        let sealed = carry::seal(address, &text, pad.as_ref()).map_err(|_| KmeVerdict::NoPad)?;
         if self.push(&to, KmeFrame::Ask(sealed)) { Ok(()) } else { Err(KmeVerdict::NoWay) }
     }
 }
