@@ -15,6 +15,7 @@ use types::Label;
 use types::limits::KEY_ENTROPY_BITS;
 use zeroize::{Zeroize, Zeroizing};
 
+pub mod drbg;
 pub mod health;
 pub mod source;
 

@@ -23,33 +23,6 @@ pub fn derive_secret<T: Secret32>(label: Label, ikm: &[u8], salt: &[u8], info: &
     T::fill_with(|out| hkdf(salt, ikm, &label.message(info), out))
 }
 
-/// As [`derive()`], of a length known only at run time; the part of `out` beyond 8,160 bytes would
-/// have no defined value, so longer requests are refused.
-///
-/// # Errors
-/// [`DeriveLengthError`] where `out` is longer than 8,160 bytes; nothing is written.
-pub fn derive_into(
-    label: Label,
-    ikm: &[u8],
-    salt: &[u8],
-    info: &[&[u8]],
-    out: &mut [u8],
-) -> Result<(), DeriveLengthError> {
-    if out.len() > 255 * HASH_LEN {
-        return Err(DeriveLengthError { wanted: out.len() });
-    }
-    hkdf(salt, ikm, &label.message(info), out);
-    Ok(())
-}
-
-/// More bytes were asked for than one derivation gives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("one derivation gives at most 8160 bytes, not {wanted}")]
-pub struct DeriveLengthError {
-    /// Number of bytes asked for.
-    pub wanted: usize,
-}
-
 // The library's HKDF reports errors for lengths only. This is RFC 5869 sections 2.2 and 2.3 over
 // the library's HMAC, so that the callers, whose lengths are checked, have no error to drop.
 fn hkdf(salt: &[u8], ikm: &[u8], info: &[u8], out: &mut [u8]) {

@@ -18,6 +18,7 @@ pub mod suite;
 mod platform;
 
 pub use aead::{AeadAlgorithm, AeadKey, OpenError, SealError};
+pub use entropy::drbg::Drbg;
 pub use entropy::{Entropy, EntropyError};
 pub use identity::{IdentityKey, IdentityPublic, IdentitySignature};
 pub use kem::{KemCiphertext, KemPublic, KemSecret};

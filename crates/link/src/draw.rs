@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crypto::{Entropy, kdf};
-use types::Label;
-use zeroize::Zeroizing;
+use crypto::{Drbg, Entropy};
 
 /// Whether a source gave out at any time. What was drawn since then is zeros: nothing made from it
 /// may be used.
@@ -24,50 +22,37 @@ impl Failed {
     }
 }
 
-/// Every bit straight from the entropy source: for what becomes key.
-pub(crate) struct Full {
-    source: Arc<Entropy>,
+/// What one part of a link draws from.
+pub(crate) struct Draw {
+    from: From,
     failed: Failed,
 }
 
-impl Full {
-    pub(crate) fn new(source: Arc<Entropy>, failed: Failed) -> Self {
-        Self { source, failed }
+enum From {
+    Source(Arc<Entropy>),
+    Generator(Drbg),
+}
+
+impl Draw {
+    /// Every bit straight from the source: for what becomes key.
+    pub(crate) fn bits(source: Arc<Entropy>, failed: Failed) -> Self {
+        Self { from: From::Source(source), failed }
+    }
+
+    /// Bits of a generator of its own: for choices that are published in the end, and for physics.
+    pub(crate) fn choices(source: Arc<Entropy>, failed: Failed) -> Self {
+        Self { from: From::Generator(Drbg::new(source)), failed }
     }
 }
 
-impl qkd::Entropy for Full {
+impl qkd::Entropy for Draw {
     fn fill(&mut self, out: &mut [u8]) {
-        if let Err(error) = self.source.fill(out) {
+        let filled = match &mut self.from {
+            From::Source(source) => source.fill(out),
+            From::Generator(generator) => generator.fill(out),
+        };
+        if let Err(error) = filled {
             self.failed.set(&error);
-        }
-    }
-}
-
-/// Bits expanded by HKDF from a fresh 256-bit seed for every call: for the many small choices of a
-/// receiver or of a fibre, which never become key themselves.
-pub(crate) struct Expanded {
-    source: Arc<Entropy>,
-    failed: Failed,
-}
-
-impl Expanded {
-    pub(crate) fn new(source: Arc<Entropy>, failed: Failed) -> Self {
-        Self { source, failed }
-    }
-}
-
-impl qkd::Entropy for Expanded {
-    fn fill(&mut self, out: &mut [u8]) {
-        for chunk in out.chunks_mut(8_160) {
-            let mut seed = Zeroizing::new([0; 32]);
-            if let Err(error) = self.source.fill(&mut *seed) {
-                self.failed.set(&error);
-            }
-            if let Err(error) = kdf::derive_into(Label::QKD_DRAW, &*seed, &[], &[], chunk) {
-                // Not reachable: a chunk has at most the 8,160 bytes one derivation gives.
-                tracing::error!(%error, "a draw was refused");
-            }
         }
     }
 }

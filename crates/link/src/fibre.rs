@@ -17,7 +17,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
-use crate::draw::{Expanded, Failed};
+use crate::draw::{Draw, Failed};
 use crate::frame::{SOCKET_BUFFER, read_frame, write_frame};
 
 mod config;
@@ -96,7 +96,7 @@ pub struct FibreAddresses {
 }
 
 struct Optics {
-    fibre: Fibre<Expanded>,
+    fibre: Fibre<Draw>,
     /// Frames on their way to each end.
     to_a: Option<mpsc::Sender<Vec<u8>>>,
     to_b: Option<mpsc::Sender<Vec<u8>>>,
@@ -163,7 +163,7 @@ impl BoundFibre {
     pub async fn bind(config: FibreConfig) -> Result<Self, FibreError> {
         config.check()?;
         let entropy = Arc::new(Entropy::system()?);
-        let fibre = Fibre::new(&config.link(), Expanded::new(entropy, Failed::default()));
+        let fibre = Fibre::new(&config.link(), Draw::choices(entropy, Failed::default()));
         let (a, b) = (listen(&config.listen_a).await?, listen(&config.listen_b).await?);
         let control = listen(&config.control).await?;
         let optics = Mutex::new(Optics { fibre, to_a: None, to_b: None, lost_frames: 0 });

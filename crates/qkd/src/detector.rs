@@ -378,6 +378,11 @@ impl<E: Entropy> Detector<E> {
         self.echo = self.params.after_pulse > 0.0;
     }
 
+    /// Where choices come from.
+    pub(crate) fn choices(&mut self) -> &mut E {
+        self.rolls.source()
+    }
+
     /// Clicks that wait for a block.
     pub fn waiting(&self) -> usize {
         self.clicks.len()

@@ -126,6 +126,45 @@ impl<E> Drop for Rolls<E> {
     }
 }
 
+/// Draws single bits, each of which the source gave.
+pub(crate) struct Coins<E> {
+    rolls: Rolls<E>,
+    /// Bits that are drawn and not tossed, lowest first.
+    word: u64,
+    left: u8,
+}
+
+impl<E: Entropy> Coins<E> {
+    /// Tosses what `source` gives.
+    pub(crate) fn new(source: E) -> Self {
+        Self { rolls: Rolls::new(source), word: 0, left: 0 }
+    }
+
+    /// One uniform bit.
+    #[inline]
+    pub(crate) fn toss(&mut self) -> bool {
+        if self.left == 0 {
+            (self.word, self.left) = (self.rolls.word(), 64);
+        }
+        let bit = self.word & 1 == 1;
+        self.word >>= 1;
+        self.left -= 1;
+        bit
+    }
+
+    /// Sixty-four of them.
+    #[inline]
+    pub(crate) fn word(&mut self) -> u64 {
+        self.rolls.word()
+    }
+}
+
+impl<E> Drop for Coins<E> {
+    fn drop(&mut self) {
+        self.word.zeroize();
+    }
+}
+
 /// A success probability prepared for geometric skipping, so that the cost of a sparse process
 /// grows with its successes and not with its trials.
 #[derive(Debug, Clone, PartialEq)]

@@ -51,6 +51,11 @@ impl<E: Entropy> PairEnd<E> {
         Ok(reply)
     }
 
+    /// Where choices come from.
+    pub(crate) fn choices(&mut self) -> &mut E {
+        self.detector.choices()
+    }
+
     /// The slot of the next pulse.
     pub fn next_slot(&self) -> u64 {
         self.next

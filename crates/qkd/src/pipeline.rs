@@ -44,6 +44,16 @@ impl<E: Entropy> Recall for Optics<E> {
     }
 }
 
+impl<E: Entropy> Optics<E> {
+    fn choices(&mut self) -> &mut E {
+        match self {
+            Self::Source(source) => source.choices(),
+            Self::Pairs(end) => end.choices(),
+            Self::Receiver(receiver) => receiver.choices(),
+        }
+    }
+}
+
 enum Running {
     Alice(Box<Alice>),
     Bob(Box<Bob>),
@@ -53,8 +63,6 @@ enum Running {
 pub struct Pipeline<E> {
     params: LinkParams,
     optics: Optics<E>,
-    /// Alice: where seeds of amplification come from.
-    seeds: Option<E>,
     running: Option<Running>,
     ledger: EpsilonLedger,
     alarm: Option<LinkAlarm>,
@@ -62,14 +70,16 @@ pub struct Pipeline<E> {
 
 impl<E: Entropy> Pipeline<E> {
     /// Alice's end. Her first slot is `first_slot`, above every slot of a run before; she remembers
-    /// the last `retain` slots. `choices` becomes key, `seeds` is public.
-    pub fn alice(params: &LinkParams, retain: u64, first_slot: u64, choices: E, seeds: E) -> Self {
+    /// the last `retain` slots. What `bits` gives is encoded in photons and becomes key; `choices`
+    /// gives bases, intensities and the seeds of amplification, which are all published. Where pairs
+    /// are measured nature gives the bits.
+    pub fn alice(params: &LinkParams, retain: u64, first_slot: u64, bits: E, choices: E) -> Self {
         let optics = if params.block.protocol.is_entangled() {
             Optics::Pairs(PairEnd::new(params, retain, first_slot, choices))
         } else {
-            Optics::Source(Source::new(params, retain, first_slot, choices))
+            Optics::Source(Source::new(params, retain, first_slot, bits, choices))
         };
-        Self::new(params, optics, Some(seeds))
+        Self::new(params, optics)
     }
 
     /// Bob's end.
@@ -77,12 +87,12 @@ impl<E: Entropy> Pipeline<E> {
         let entangled = params.block.protocol.is_entangled();
         let settings = if entangled { Settings::Four } else { Settings::Two { z_log2: params.z_log2 } };
         let receiver = Detector::new(&params.detector, settings, params.click_limit(), choices);
-        Self::new(params, Optics::Receiver(receiver), None)
+        Self::new(params, Optics::Receiver(receiver))
     }
 
-    fn new(params: &LinkParams, optics: Optics<E>, seeds: Option<E>) -> Self {
+    fn new(params: &LinkParams, optics: Optics<E>) -> Self {
         let (running, ledger, alarm) = (None, EpsilonLedger::default(), None);
-        Self { params: params.clone(), optics, seeds, running, ledger, alarm }
+        Self { params: params.clone(), optics, running, ledger, alarm }
     }
 
     /// The link's numbers.
@@ -178,10 +188,10 @@ impl<E: Entropy> Pipeline<E> {
     /// # Errors
     /// [`BlockAbort`]: the block is over, without a key.
     pub fn hear(&mut self, message: &[u8]) -> Result<Step, BlockAbort> {
-        let heard = match (&mut self.running, &mut self.seeds) {
-            (Some(Running::Alice(alice)), Some(seeds)) => alice.handle(message, seeds),
-            (Some(Running::Bob(bob)), _) => bob.handle(message),
-            _ => return Ok(Step::Ignored),
+        let heard = match &mut self.running {
+            Some(Running::Alice(alice)) => alice.handle(message, self.optics.choices()),
+            Some(Running::Bob(bob)) => bob.handle(message),
+            None => return Ok(Step::Ignored),
         };
         let step = self.watch(heard);
         match &step {
@@ -241,6 +251,6 @@ impl<E: Entropy> Pipeline<E> {
             Optics::Pairs(end) => end.held_bytes(),
             Optics::Receiver(receiver) => receiver.held_bytes(),
         };
-        size_of::<Self>() + crate::entropy::BUFFER + light
+        size_of::<Self>() + 2 * crate::entropy::BUFFER + light
     }
 }

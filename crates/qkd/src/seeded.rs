@@ -111,7 +111,7 @@ impl Bench {
         let sender = if entangled {
             Sender::Pairs(PairEnd::new(&params, retain, 0, Seeded::new(seed)))
         } else {
-            Sender::Source(Source::new(&params, retain, 0, Seeded::new(seed)))
+            Sender::Source(Source::new(&params, retain, 0, Seeded::new(seed), Seeded::new(!seed)))
         };
         Self {
             sender,

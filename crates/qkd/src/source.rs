@@ -10,7 +10,7 @@ use types::mesh::Protocol;
 
 use crate::bits::Bits;
 use crate::decoy::Intensities;
-use crate::entropy::{Entropy, Rolls};
+use crate::entropy::{Coins, Entropy, Rolls};
 use crate::light::{Arrivals, Choices, Glow, Span, Train};
 use crate::memory::{Memory, UNKNOWN};
 use crate::params::{LinkParams, MAX_DENSE_PULSES, MAX_FRAME_PULSES};
@@ -104,7 +104,10 @@ impl PulseFrame {
 
 /// Alice's photon source.
 pub struct Source<E> {
-    rolls: Rolls<E>,
+    /// Of what becomes key.
+    bits: Coins<E>,
+    /// Of bases and intensities.
+    choices: Rolls<E>,
     z_log2: u8,
     dense: bool,
     /// Of weak pulses.
@@ -119,11 +122,13 @@ pub struct Source<E> {
 impl<E: Entropy> Source<E> {
     /// A source whose next pulse is in slot `first_slot`. Each pulse is in the test basis with
     /// probability 2^-`z_log2`; what was prepared is kept for the last `retain` pulses. After a
-    /// restart `first_slot` must lie above every slot of the run before.
-    pub fn new(params: &LinkParams, retain: u64, first_slot: u64, entropy: E) -> Self {
+    /// restart `first_slot` must lie above every slot of the run before. `bits` gives what is
+    /// encoded, one bit a pulse; `choices` gives bases and intensities.
+    pub fn new(params: &LinkParams, retain: u64, first_slot: u64, bits: E, choices: E) -> Self {
         let intensities = (params.block.protocol == Protocol::DecoyBb84).then_some(params.block.intensities);
         Self {
-            rolls: Rolls::new(entropy),
+            bits: Coins::new(bits),
+            choices: Rolls::new(choices),
             z_log2: params.z_log2,
             dense: params.is_dense(),
             intensities,
@@ -150,8 +155,8 @@ impl<E: Entropy> Source<E> {
         }
         let len = pulses as usize;
         let words = len.div_ceil(64);
-        let basis = (0..words).map(|_| (0..self.z_log2).fold(u64::MAX, |acc, _| acc & self.rolls.word())).collect();
-        let bit = (0..words).map(|_| self.rolls.word()).collect();
+        let basis = (0..words).map(|_| (0..self.z_log2).fold(u64::MAX, |acc, _| acc & self.choices.word())).collect();
+        let bit = (0..words).map(|_| self.bits.word()).collect();
         let frame = PulseFrame {
             first: span.first,
             pulses,
@@ -182,16 +187,21 @@ impl<E: Entropy> Source<E> {
 
     /// Draws one pulse: basis, bit, intensity.
     fn prepare(&mut self) -> u8 {
-        let roll = self.rolls.word();
+        let roll = self.choices.word();
         let z = roll & ((1 << self.z_log2) - 1) == 0;
-        let code = u8::from(z) << 1 | (roll >> 63) as u8;
+        let code = Qubit { z, bit: self.bits.toss() }.code();
         if self.intensities.is_none() {
             return code;
         }
-        // bits 8 to 60 are neither basis nor bit
-        let unit = roll >> 8 & ((1 << 53) - 1);
+        // the eleven lowest bits are left to the basis
+        let unit = roll >> 11;
         let intensity = u8::from(unit >= self.bounds[0]) + u8::from(unit >= self.bounds[1]);
         intensity << 2 | code
+    }
+
+    /// Where choices come from.
+    pub(crate) fn choices(&mut self) -> &mut E {
+        self.choices.source()
     }
 
     /// The slot of the next pulse.

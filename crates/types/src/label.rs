@@ -70,8 +70,6 @@ labels! {
     VAULT_RECORD = "qecnet/store/vault-record/v1";
     /// Token of a console sign-in.
     CONSOLE_TOKEN = "qecnet/hub/console-token/v1";
-    /// Small choices of a quantum receiver or a simulated fibre, expanded from a fresh seed.
-    QKD_DRAW = "qecnet/qkd/draw/v1";
     /// Identifier of a key delivered over ETSI GS QKD 014.
     KME_KEY_ID = "qecnet/kme/key-id/v1";
     /// Name in evidence of a key delivered over ETSI GS QKD 014.

@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::peer::{Attach, Gone, Peer, Said};
 use super::{Core, cell, photons};
-use crate::draw::Full;
+use crate::draw::Draw;
 
 /// Frames on their way to the fibre, and from it.
 const FRAMES: usize = 8;
@@ -22,7 +22,7 @@ const RETAIN_SECONDS: u64 = 8;
 
 pub(super) struct AliceEnd {
     core: Arc<Core>,
-    pipeline: Pipeline<Full>,
+    pipeline: Pipeline<Draw>,
     /// First slot that may not be used yet.
     slots_end: u64,
     peer: Option<Peer>,
@@ -34,9 +34,10 @@ pub(super) struct AliceEnd {
 
 impl AliceEnd {
     pub(super) fn new(core: Arc<Core>, first_slot: u64) -> Self {
-        let full = || Full::new(Arc::clone(&core.entropy), core.failed.clone());
+        let bits = Draw::bits(Arc::clone(&core.entropy), core.failed.clone());
+        let choices = Draw::choices(Arc::clone(&core.entropy), core.failed.clone());
         let retain = core.params.retain_pulses().max(RETAIN_SECONDS * u64::from(core.params.pulse_rate_hz));
-        let pipeline = Pipeline::alice(&core.params, retain, first_slot, full(), full());
+        let pipeline = Pipeline::alice(&core.params, retain, first_slot, bits, choices);
         Self { pipeline, slots_end: first_slot, peer: None, watched: false, shining: true, core }
     }
 

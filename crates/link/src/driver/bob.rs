@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::alice::next;
 use super::peer::{Attach, Gone, Peer, Said};
 use super::{Core, photons};
-use crate::draw::Expanded;
+use crate::draw::Draw;
 
 /// Frames on their way to the fibre, and from it.
 const FRAMES: usize = 8;
@@ -28,7 +28,7 @@ enum Alarm {
 
 pub(super) struct BobEnd {
     core: Arc<Core>,
-    pipeline: Pipeline<Expanded>,
+    pipeline: Pipeline<Draw>,
     peer: Option<Peer>,
     /// Whether the block under way is only watched.
     watched: bool,
@@ -37,8 +37,8 @@ pub(super) struct BobEnd {
 
 impl BobEnd {
     pub(super) fn new(core: Arc<Core>) -> Self {
-        let draws = Expanded::new(Arc::clone(&core.entropy), core.failed.clone());
-        let pipeline = Pipeline::bob(&core.params, draws);
+        let choices = Draw::choices(Arc::clone(&core.entropy), core.failed.clone());
+        let pipeline = Pipeline::bob(&core.params, choices);
         Self { pipeline, peer: None, watched: false, alarm: None, core }
     }
 

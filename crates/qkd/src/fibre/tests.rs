@@ -8,7 +8,7 @@ use crate::{Detector, Fibre, Protocol, Settings, Source};
 /// Clicks, clicks at agreeing bases, and errors of `trains` trains of single photons that `source`
 /// prepares, over the fibre of `params`.
 fn clicks(source: &LinkParams, params: &LinkParams, trains: u32, seed: u64) -> [f64; 3] {
-    let mut alice = Source::new(source, u64::MAX, 0, Seeded::new(seed));
+    let mut alice = Source::new(source, u64::MAX, 0, Seeded::new(seed), Seeded::new(!seed));
     let mut fibre = Fibre::new(params, Seeded::new(seed + 1));
     let settings = Settings::Two { z_log2: params.z_log2 };
     let mut bob = Detector::new(&params.detector, settings, usize::MAX, Seeded::new(seed + 2));
@@ -50,7 +50,7 @@ fn late_pulses_are_like_prompt_ones() {
 #[test]
 fn named_slots_tell_nothing_about_the_choice() {
     let params = LinkParams::of(Protocol::DecoyBb84, Preset::Metro);
-    let mut alice = Source::new(&params, u64::MAX, 0, Seeded::new(1));
+    let mut alice = Source::new(&params, u64::MAX, 0, Seeded::new(1), Seeded::new(2));
     let mut fibre = Fibre::new(&params, Seeded::new(2));
     let mut sent = [0.0; 3];
     let mut in_z = 0.0;
@@ -75,7 +75,7 @@ fn cost_grows_with_clicks() {
         let mut params = LinkParams::of(Protocol::DecoyBb84, Preset::Metro);
         (params.fibre.length_km, params.fibre.insertion_db) = (0.0, db);
         params.frame_pulses = pulses;
-        let mut alice = Source::new(&params, u64::MAX, 0, Seeded::new(1));
+        let mut alice = Source::new(&params, u64::MAX, 0, Seeded::new(1), Seeded::new(2));
         let mut fibre = Fibre::new(&params, Seeded::new(2));
         let train = alice.emit(pulses);
         let named = fibre.from_a(&train).unwrap().to_a.unwrap();
