@@ -91,6 +91,8 @@ pub struct ParamsSection {
     pub pairs_mean: Option<f64>,
     /// Visibility of the pairs.
     pub visibility: Option<f64>,
+    /// The receiver of pairs chooses each CHSH setting with probability 2^-`chsh_log2`.
+    pub chsh_log2: Option<u8>,
     /// Clicks that make a block.
     pub clicks: Option<u32>,
     /// Probability that the key of a block is not secret.
@@ -146,6 +148,7 @@ impl ParamsSection {
             pairs: PairParams {
                 mean: self.pairs_mean.unwrap_or(base.pairs.mean),
                 visibility: self.visibility.unwrap_or(base.pairs.visibility),
+                chsh_log2: self.chsh_log2.unwrap_or(base.pairs.chsh_log2),
             },
             block: BlockParams {
                 clicks: self.clicks.unwrap_or(base.block.clicks),

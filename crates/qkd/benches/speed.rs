@@ -220,6 +220,7 @@ fn pipeline(only: Option<&String>) {
             (large.block.clicks, large.block.pace, large.z_log2) = (1_000_000, Pace::Frugal, 3);
             large.block.intensities = Intensities::LARGE_BLOCKS;
             (large.pairs.mean, large.frame_pulses) = (0.01, large.frame_pulses * 3);
+            large.pairs.chsh_log2 = if *protocol == Protocol::E91 { 4 } else { 6 };
             large.set_halved_share();
             rows.extend([("", params), (", large blocks", large)].map(|row| (*protocol, preset, row)));
         }

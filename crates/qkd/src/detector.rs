@@ -15,7 +15,7 @@ use crate::bits::Bits;
 use crate::entropy::{Entropy, Rolls, Skip};
 use crate::fibre::{PhotonFrame, measure};
 use crate::light::{ARRIVALS, Arrivals, BUNCHES, Bunch, Bunches, Choices, NOTICED, OUTCOMES, Outcomes, Span, THINNED};
-use crate::params::{DetectorParams, HALVED_IN};
+use crate::params::{DetectorParams, HALVED_IN, LinkParams};
 use crate::source::{FrameError, Qubit};
 
 /// Frames whose outcomes a receiver waits for; older ones are lost light.
@@ -84,16 +84,43 @@ pub enum Settings {
         /// The exponent.
         z_log2: u8,
     },
-    /// The key basis with probability 5/8, the test basis and the two CHSH settings with 1/8 each.
-    Four,
+    /// The test basis with probability 2^-`z_log2`, the two CHSH settings with 2^-`chsh_log2` each,
+    /// else the key basis.
+    Four {
+        /// The exponent of the test basis.
+        z_log2: u8,
+        /// The exponent of a CHSH setting.
+        chsh_log2: u8,
+    },
 }
 
 impl Settings {
+    /// Bob's, on a link of these numbers.
+    pub fn of_bob(link: &LinkParams) -> Self {
+        let z_log2 = link.z_log2;
+        if link.block.protocol.is_entangled() {
+            Self::Four { z_log2, chsh_log2: link.pairs.chsh_log2 }
+        } else {
+            Self::Two { z_log2 }
+        }
+    }
+
+    /// The setting that the eight lowest bits of `roll` choose.
+    #[inline]
     pub(crate) fn choose(self, roll: u64) -> u8 {
         match self {
             Self::Two { z_log2 } => u8::from(roll & ((1 << z_log2) - 1) == 0),
-            Self::Four => (roll & 7).saturating_sub(4) as u8,
+            Self::Four { z_log2, chsh_log2 } => {
+                let (roll, test, chsh) = (roll & 255, 256 >> z_log2, 256 >> chsh_log2);
+                let above = [0, test, test + chsh, test + 2 * chsh].map(|bound| u8::from(roll >= bound));
+                // key above all bounds, else the number of those it is above
+                above.iter().sum::<u8>() & 3
+            }
         }
+    }
+
+    fn four(self) -> bool {
+        matches!(self, Self::Four { .. })
     }
 }
 
@@ -262,7 +289,7 @@ impl<E: Entropy> Detector<E> {
                 batch.clicks.bit.flip(click as usize);
             }
         }
-        self.clicks.append(&batch.clicks, self.settings == Settings::Four);
+        self.clicks.append(&batch.clicks, self.settings.four());
     }
 
     /// Finds the clicks of one frame. Those of halves of pairs go to `seen`, as the click's number
@@ -372,7 +399,7 @@ impl<E: Entropy> Detector<E> {
             Some(Light::Bright { bit, .. }) => bit,
             Some(Light::Half(_)) | None => coin,
         };
-        clicks.push(slot, setting, bit, self.settings == Settings::Four);
+        clicks.push(slot, setting, bit, self.settings.four());
         clicks.halved += u64::from(halved);
         self.armed = slot + 1 + u64::from(self.params.dead_slots);
         self.echo = self.params.after_pulse > 0.0;

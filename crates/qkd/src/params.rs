@@ -77,6 +77,8 @@ pub struct PairParams {
     pub mean: f64,
     /// Visibility V of a pair as it leaves: (1 - V)/2 of its outcomes differ in equal settings.
     pub visibility: f64,
+    /// Bob chooses each of his two CHSH settings with probability 2^-`chsh_log2`.
+    pub chsh_log2: u8,
 }
 
 /// One block of post-processing.
@@ -166,6 +168,9 @@ impl LinkParams {
         is((64..=MAX_BLOCK_CLICKS as u32).contains(&self.block.clicks), "clicks", "64 to 1048576")?;
         is(probability(self.pairs.mean) && self.pairs.mean > 0.0, "pairs.mean", "above 0, at most 1")?;
         is(probability(self.pairs.visibility), "pairs.visibility", "0 to 1")?;
+        is((3..=8).contains(&self.pairs.chsh_log2), "pairs.chsh_log2", "3 to 8")?;
+        let is_left = !self.block.protocol.is_entangled() || self.z_log2 > 1;
+        is(is_left, "z_log2", "2 to 8 where pairs are measured, so that slots are left for the key")?;
         is(
             self.block.intensities.are_valid(),
             "intensities",

@@ -84,8 +84,7 @@ impl<E: Entropy> Pipeline<E> {
 
     /// Bob's end.
     pub fn bob(params: &LinkParams, choices: E) -> Self {
-        let entangled = params.block.protocol.is_entangled();
-        let settings = if entangled { Settings::Four } else { Settings::Two { z_log2: params.z_log2 } };
+        let settings = Settings::of_bob(params);
         let receiver = Detector::new(&params.detector, settings, params.click_limit(), choices);
         Self::new(params, Optics::Receiver(receiver))
     }

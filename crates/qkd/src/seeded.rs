@@ -107,7 +107,7 @@ impl Bench {
         // attackers let few clicks through
         let retain = 16 * params.retain_pulses();
         let entangled = params.block.protocol.is_entangled();
-        let settings = if entangled { Settings::Four } else { Settings::Two { z_log2: params.z_log2 } };
+        let settings = Settings::of_bob(&params);
         let sender = if entangled {
             Sender::Pairs(PairEnd::new(&params, retain, 0, Seeded::new(seed)))
         } else {

@@ -227,6 +227,6 @@ fn tag_keys(bytes: &[u8]) -> Result<TagKeys, PadError> {
 /// Whether both ends mean the same link.
 fn fingerprint(core: &Core) -> Hash {
     let params = &core.params;
-    let text = format!("{} {:?}", params.z_log2, params.block);
+    let text = format!("{} {} {:?}", params.z_log2, params.pairs.chsh_log2, params.block);
     Label::QKD_AUTH.hash(&[b"parameters", core.link.to_string().as_bytes(), text.as_bytes()])
 }

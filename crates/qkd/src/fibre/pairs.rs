@@ -8,7 +8,6 @@ use std::f64::consts::FRAC_1_SQRT_2;
 
 use super::{Attack, Carried, Fibre};
 use crate::bits::Bits;
-use crate::detector::Settings;
 use crate::entropy::{Entropy, Skip};
 use crate::light::{Arrivals, Bunch, Bunches, Choices, NOTICED, Outcomes, Span};
 use crate::source::FrameError;
@@ -106,14 +105,14 @@ impl<E: Entropy> Fibre<E> {
         }
     }
 
-    /// Measures a half in a setting of Bob's and fakes a click of his that agrees.
+    /// Measures a half in one of Bob's settings and fakes a click of his that agrees. Each of the four
+    /// is as likely, so that his settings come as often among faked clicks as he chooses them.
     fn fake_half(&mut self, pair: &mut Pair) -> Option<Bunch> {
         self.intercepted += 1;
-        let roll = self.rolls.word();
-        let setting = Settings::Four.choose(roll);
+        let setting = (self.rolls.word() >> 62) as u8;
         let (_, bit) = self.collapse(pair, ANGLES[usize::from(setting)], false);
-        // (5/8)² + 3/8² of her settings are his
-        let click = self.rolls.chance(self.receiver / 0.4375);
+        // her setting is his a quarter of the time
+        let click = self.rolls.chance(4.0 * self.receiver);
         click.then_some(Bunch { slot: pair.slot, photons: 0, setting, bit })
     }
 

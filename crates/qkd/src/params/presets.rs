@@ -120,7 +120,12 @@ impl LinkParams {
             z_log2: 2,
             fibre: preset.fibre(),
             detector: preset.detector(),
-            pairs: PairParams { mean: 0.03, visibility: 0.98 },
+            pairs: PairParams {
+                mean: 0.03,
+                visibility: 0.98,
+                // E91 takes its key's length from S and wants it to the digit
+                chsh_log2: if protocol == Protocol::E91 { 3 } else { 4 },
+            },
             block: BlockParams {
                 protocol,
                 intensities: Intensities::SHORT_BLOCKS,
