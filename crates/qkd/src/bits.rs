@@ -182,6 +182,42 @@ impl fmt::Debug for Bits {
     }
 }
 
+/// Bits picked out of many, without a branch that nobody can guess. There is always a word more
+/// than the bits need.
+pub(crate) struct Picked {
+    words: Vec<u64>,
+    len: usize,
+}
+
+impl Picked {
+    /// None yet, with room for `len`.
+    pub(crate) fn with_capacity(len: usize) -> Self {
+        Self { words: Vec::with_capacity(len / 64 + 1), len: 0 }
+    }
+
+    /// Appends `bit` where it is `wanted`.
+    #[inline]
+    pub(crate) fn push_if(&mut self, wanted: bool, bit: bool) {
+        let at = self.len / 64;
+        if at == self.words.len() {
+            self.words.push(0);
+        }
+        self.words[at] |= u64::from(wanted & bit) << (self.len % 64);
+        self.len += usize::from(wanted);
+    }
+
+    /// What was picked.
+    pub(crate) fn bits(mut self) -> Bits {
+        Bits::from_words(std::mem::take(&mut self.words), self.len)
+    }
+}
+
+impl Drop for Picked {
+    fn drop(&mut self) {
+        self.words.zeroize();
+    }
+}
+
 /// Secret key bits of a finished block, wiped when dropped.
 #[derive(Debug)]
 pub struct SecretBits(Bits);

@@ -11,6 +11,8 @@
 
 use std::collections::VecDeque;
 
+use zeroize::Zeroizing;
+
 use crate::bits::Bits;
 use crate::entropy::{Entropy, Rolls, Skip};
 use crate::fibre::{PhotonFrame, measure};
@@ -25,10 +27,8 @@ const AWAITED: usize = 16;
 #[derive(Default)]
 pub struct Detections {
     pub(crate) slots: Vec<u64>,
-    pub(crate) z: Bits,
-    /// Clicks in a setting of the CHSH test; as long as `z`, or empty.
-    pub(crate) chsh: Bits,
-    pub(crate) bit: Bits,
+    /// `setting·2 + bit` of each, the settings being 0 key, 1 test, 2 and 3 CHSH.
+    pub(crate) codes: Zeroizing<Vec<u8>>,
     /// Slots the receiver was open for.
     pub(crate) pulses: u64,
     /// Clicks in slots of half efficiency.
@@ -46,33 +46,21 @@ impl Detections {
         self.slots.is_empty()
     }
 
-    /// The setting of click `i`: 0 key, 1 test, 2 and 3 CHSH.
-    pub(crate) fn setting(&self, i: usize) -> u8 {
-        u8::from(self.chsh.get(i)) << 1 | u8::from(self.z.get(i))
-    }
-
-    fn push(&mut self, slot: u64, setting: u8, bit: bool, four: bool) {
+    #[inline]
+    fn push(&mut self, slot: u64, setting: u8, bit: bool) {
         self.slots.push(slot);
-        self.z.push(setting & 1 == 1);
-        self.bit.push(bit);
-        if four {
-            self.chsh.push(setting & 2 == 2);
-        }
+        self.codes.push(setting << 1 | u8::from(bit));
     }
 
-    fn append(&mut self, more: &Self, four: bool) {
+    fn append(&mut self, more: &Self) {
         self.slots.extend_from_slice(&more.slots);
-        self.z.extend(&more.z);
-        self.bit.extend(&more.bit);
-        if four {
-            self.chsh.extend(&more.chsh);
-        }
+        self.codes.extend_from_slice(&more.codes);
         self.pulses += more.pulses;
         self.halved += more.halved;
     }
 
     fn bytes(&self) -> usize {
-        8 * (self.slots.capacity() + self.z.words().len() + self.chsh.words().len() + self.bit.words().len())
+        8 * self.slots.capacity() + self.codes.capacity()
     }
 }
 
@@ -117,10 +105,6 @@ impl Settings {
                 above.iter().sum::<u8>() & 3
             }
         }
-    }
-
-    fn four(self) -> bool {
-        matches!(self, Self::Four { .. })
     }
 }
 
@@ -204,8 +188,7 @@ impl<E: Entropy> Detector<E> {
                 if !self.begin(span)? {
                     return Ok(None);
                 }
-                let light: Vec<_> = slots.iter().zip(0..).map(|(&slot, i)| (slot, Light::Half(i))).collect();
-                Ok(Some(self.notice(span, &light, thinned)))
+                Ok(Some(self.notice(span, &slots, thinned)))
             }
             Some(OUTCOMES) => {
                 let Outcomes { span, bits } = Outcomes::parse(frame)?;
@@ -252,20 +235,38 @@ impl<E: Entropy> Detector<E> {
     /// Clicks of photons in known states.
     fn record_all(&mut self, span: Span, light: &[(u32, Light)], missed: Missed) {
         let mut clicks = std::mem::take(&mut self.clicks);
-        self.sweep(span, light, missed, &mut clicks, &mut Vec::new());
+        let dark = self.rolls.gap(&self.dark);
+        if self.is_calm(span, missed, dark) {
+            let states = light.iter().map(|&(slot, light)| match light {
+                Light::State(qubit) => (slot, Some(qubit)),
+                Light::Bright { .. } | Light::Half(_) => (slot, None),
+            });
+            self.glance(span, states, &mut clicks, |_| {});
+        } else {
+            self.sweep(span, light, (missed, dark), &mut clicks, &mut Vec::new());
+        }
         self.clicks = clicks;
     }
 
     /// Clicks of halves of pairs: they wait for their outcomes.
-    fn notice(&mut self, span: Span, light: &[(u32, Light)], thinned: bool) -> Vec<u8> {
+    fn notice(&mut self, span: Span, slots: &[u32], thinned: bool) -> Vec<u8> {
         let missed = if thinned { Missed::None } else { Missed::Some };
         let mut batch = Batch { span, clicks: Detections::default(), asked: Vec::new() };
-        let mut seen = Vec::new();
-        self.sweep(span, light, missed, &mut batch.clicks, &mut seen);
-        let mut codes = vec![0; light.len()];
-        for (click, arrival) in seen {
-            codes[arrival as usize] = NOTICED | batch.clicks.setting(click as usize);
-            batch.asked.push(click);
+        let dark = self.rolls.gap(&self.dark);
+        let mut codes = Vec::with_capacity(slots.len());
+        if self.is_calm(span, missed, dark) {
+            let halves = slots.iter().map(|&slot| (slot, None));
+            self.glance(span, halves, &mut batch.clicks, |code| codes.push(code));
+            batch.asked = (0..batch.clicks.len() as u32).collect();
+        } else {
+            let light: Vec<_> = slots.iter().zip(0..).map(|(&slot, i)| (slot, Light::Half(i))).collect();
+            let mut seen = Vec::new();
+            self.sweep(span, &light, (missed, dark), &mut batch.clicks, &mut seen);
+            codes.resize(light.len(), 0);
+            for (click, arrival) in seen {
+                codes[arrival as usize] = NOTICED | batch.clicks.codes[click as usize] >> 1;
+                batch.asked.push(click);
+            }
         }
         if self.awaited.len() >= AWAITED {
             self.awaited.pop_front();
@@ -279,32 +280,64 @@ impl<E: Entropy> Detector<E> {
         // outcomes come in order: what was asked before and not answered is lost
         self.awaited.drain(..at);
         let Some(mut batch) = self.awaited.pop_front().filter(|batch| batch.asked.len() == bits.len()) else { return };
-        if batch.asked.len() == batch.clicks.len() {
-            // every click waited for its outcome
-            batch.clicks.bit = bits.clone();
-            batch.asked.clear();
-        }
         for (i, &click) in batch.asked.iter().enumerate() {
-            if batch.clicks.bit.get(click as usize) != bits.get(i) {
-                batch.clicks.bit.flip(click as usize);
-            }
+            batch.clicks.codes[click as usize] |= u8::from(bits.get(i));
         }
-        self.clicks.append(&batch.clicks, self.settings.four());
+        self.clicks.append(&batch.clicks);
     }
 
-    /// Finds the clicks of one frame. Those of halves of pairs go to `seen`, as the click's number
-    /// and the arrival's, and get a bit that does not matter.
+    /// Whether each piece of light in a frame is noticed, at full efficiency, and nothing else makes
+    /// a click there or keeps one from being made.
+    fn is_calm(&self, span: Span, missed: Missed, dark: u64) -> bool {
+        let (dead, echo) = (self.params.dead_slots, self.params.after_pulse);
+        missed == Missed::None && dark >= u64::from(span.pulses) && dead == 0 && echo <= 0.0
+    }
+
+    /// Finds the clicks of a [calm](Self::is_calm) frame of photons and halves of pairs, as
+    /// [`Self::sweep`] would, and tells of each piece of light whether it is noticed, and where.
+    fn glance(
+        &mut self,
+        span: Span,
+        light: impl Iterator<Item = (u32, Option<Qubit>)>,
+        clicks: &mut Detections,
+        mut tell: impl FnMut(u8),
+    ) {
+        clicks.pulses += u64::from(span.pulses);
+        let mut last = u64::MAX;
+        for (slot, state) in light {
+            let slot = span.first + u64::from(slot);
+            let mut code = 0;
+            // after a click the detectors are armed again in the next slot
+            if slot != last {
+                let roll = self.rolls.word();
+                let halved = self.is_halved(slot, roll);
+                if !(halved && roll >> 61 & 1 == 1) {
+                    let setting = self.settings.choose(roll);
+                    let bit = state.is_some_and(|qubit| measure(qubit, setting == 1, roll >> 63 == 1).bit);
+                    clicks.push(slot, setting, bit);
+                    clicks.halved += u64::from(halved);
+                    (last, code) = (slot, NOTICED | setting);
+                }
+            }
+            tell(code);
+        }
+        if last != u64::MAX {
+            self.armed = last + 1;
+        }
+    }
+
+    /// Finds the clicks of one frame, the first in the dark being in slot `dark`. Those of halves of pairs go to `seen`, as the click's number
+    /// and the arrival's, and have no bit yet.
     fn sweep(
         &mut self,
         span: Span,
         light: &[(u32, Light)],
-        missed: Missed,
+        (missed, mut dark): (Missed, u64),
         clicks: &mut Detections,
         seen: &mut Vec<(u32, u32)>,
     ) {
         clicks.pulses += u64::from(span.pulses);
         let mut photon = self.next_noticed(light, missed, 0);
-        let mut dark = self.rolls.gap(&self.dark);
         loop {
             let here = light.get(photon);
             let lit = here.map_or(u64::MAX, |&(slot, _)| u64::from(slot));
@@ -397,9 +430,10 @@ impl<E: Entropy> Detector<E> {
         let bit = match light {
             Some(Light::State(qubit)) => measure(qubit, setting == 1, coin).bit,
             Some(Light::Bright { bit, .. }) => bit,
-            Some(Light::Half(_)) | None => coin,
+            Some(Light::Half(_)) => false,
+            None => coin,
         };
-        clicks.push(slot, setting, bit, self.settings.four());
+        clicks.push(slot, setting, bit);
         clicks.halved += u64::from(halved);
         self.armed = slot + 1 + u64::from(self.params.dead_slots);
         self.echo = self.params.after_pulse > 0.0;
@@ -437,3 +471,6 @@ impl<E: Entropy> Detector<E> {
         self.clicks.bytes() + awaited.sum::<usize>()
     }
 }
+
+#[cfg(test)]
+mod tests;

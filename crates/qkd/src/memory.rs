@@ -44,16 +44,16 @@ impl Memory {
         self.0.push_back(Kept::Planes(frame));
     }
 
-    /// Keeps `items`, slots within the train, ascending, with their codes.
-    pub(crate) fn keep(&mut self, span: Span, items: impl Iterator<Item = (u32, u8)>) {
-        let (mut steps, mut codes) = (Vec::with_capacity(items.size_hint().0), Zeroizing::new(Vec::new()));
-        let mut last = 0;
-        for (slot, code) in items {
-            put_var(&mut steps, u64::from(slot - last));
+    /// Keeps slots of the train, ascending, with their codes.
+    pub(crate) fn keep(&mut self, span: Span, slots: &[u64], mut codes: Zeroizing<Vec<u8>>) {
+        let mut steps = Vec::with_capacity(2 * slots.len());
+        let mut last = span.first;
+        for &slot in slots {
+            put_var(&mut steps, slot - last);
             last = slot;
-            codes.push(code);
         }
         steps.shrink_to_fit();
+        codes.shrink_to_fit();
         self.0.push_back(Kept::Sparse { span, steps, codes });
     }
 

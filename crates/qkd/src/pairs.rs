@@ -42,11 +42,7 @@ impl<E: Entropy> PairEnd<E> {
             && let (Some(&first), Some(&last)) = (clicks.slots.first(), clicks.slots.last())
         {
             let span = Span { first, pulses: u32::try_from(last + 1 - first).unwrap_or(u32::MAX) };
-            let codes = (0..clicks.len()).map(|i| {
-                let code = clicks.setting(i) << 1 | u8::from(clicks.bit.get(i));
-                ((clicks.slots[i] - first) as u32, code)
-            });
-            self.memory.keep(span, codes);
+            self.memory.keep(span, &clicks.slots, clicks.codes);
         }
         Ok(reply)
     }

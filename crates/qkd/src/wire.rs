@@ -54,21 +54,17 @@ impl<'a> Reader<'a> {
     /// A variable integer of at most `max`.
     #[inline]
     pub(crate) fn var(&mut self, max: u64) -> Result<u64, WireError> {
-        match self.bytes {
-            [byte, rest @ ..] if *byte < 0x80 && u64::from(*byte) <= max => {
-                self.bytes = rest;
-                Ok(u64::from(*byte))
+        // whether one byte or two is a matter of chance in steps between clicks: not for a branch to guess
+        if let Some(&[low, high]) = self.bytes.first_chunk::<2>() {
+            let more = low >> 7;
+            let high = high * more;
+            let value = u64::from(low & 0x7f) | u64::from(high) << 7;
+            if high < 0x80 && high >= more && value <= max {
+                self.bytes = &self.bytes[1 + usize::from(more)..];
+                return Ok(value);
             }
-            [low, high @ 1..0x80, rest @ ..] if *low >= 0x80 => {
-                let value = u64::from(*low & 0x7f) | u64::from(*high) << 7;
-                if value > max {
-                    return Err(WireError::Number);
-                }
-                self.bytes = rest;
-                Ok(value)
-            }
-            _ => self.long_var(max),
         }
+        self.long_var(max)
     }
 
     fn long_var(&mut self, max: u64) -> Result<u64, WireError> {
@@ -104,7 +100,13 @@ impl<'a> Reader<'a> {
 
 #[inline]
 pub(crate) fn put_var(out: &mut Vec<u8>, value: u64) {
-    if value < 0x80 { out.push(value as u8) } else { put_long_var(out, value) }
+    if value >= 0x4000 {
+        return put_long_var(out, value);
+    }
+    let more = u8::from(value >= 0x80);
+    let len = out.len() + 1 + usize::from(more);
+    out.extend_from_slice(&[value as u8 & 0x7f | more << 7, (value >> 7) as u8]);
+    out.truncate(len);
 }
 
 fn put_long_var(out: &mut Vec<u8>, mut value: u64) {

@@ -1,5 +1,5 @@
 use crate::auth::{TagKeys, Transcript};
-use crate::bits::{Bits, SecretBits};
+use crate::bits::{Bits, Picked, SecretBits};
 use crate::block::message::{Kind, MAX_PADS_NAME, Message, start, write_announcement};
 use crate::block::sifted::{has_levels, read_counts, read_levels};
 use crate::block::verdict::epsilon;
@@ -106,9 +106,7 @@ impl Bob {
 
     fn sift(&mut self, body: &[u8], detections: &Detections) -> Result<Asker, AbortReason> {
         let mut reader = Reader::new(body);
-        let clicks = detections.slots.len();
-        let in_key = |i: &usize| detections.setting(*i) == 0;
-        let candidates = (0..clicks).filter(in_key).count();
+        let candidates = detections.codes.iter().filter(|&code| code >> 1 == 0).count();
         read_counts(self.params.protocol, detections, &mut reader, &mut self.stats)?;
         judge(&self.params, &mut self.stats)?;
         let plan = Plan::read(&self.params, &mut reader, candidates)?;
@@ -117,9 +115,13 @@ impl Bob {
             read_levels(&mut reader, &self.stats)?;
         }
         reader.end()?;
-        let mut key = Bits::with_capacity(candidates);
-        let kept = (0..clicks).filter(in_key).enumerate().filter(|&(at, _)| matched.get(at));
-        kept.for_each(|(_, i)| key.push(detections.bit.get(i)));
+        let (mut key, mut at) = (Picked::with_capacity(candidates), 0);
+        for &code in detections.codes.iter() {
+            let is_key = code >> 1 == 0;
+            key.push_if(is_key & matched.get(at), code & 1 == 1);
+            at += usize::from(is_key);
+        }
+        let key = key.bits();
         if key.len() as u64 != self.stats.key_bits || key.len() != plan.bits() {
             return Err(AbortReason::Disagreement);
         }

@@ -100,11 +100,11 @@ pub(super) fn write_announcement(pads: &[u8], detections: &Detections, out: &mut
         put_var(out, slot - next);
         next = slot + 1;
     }
-    let code = |i: usize| {
-        let setting = detections.setting(i);
-        setting << 1 | u8::from(setting != 0) & u8::from(detections.bit.get(i))
-    };
-    out.extend((0..detections.len()).step_by(2).map(|i| code(i) | code(i + 1) << 4));
+    // of the key's setting no bit is said
+    let said = |code: u8| if code >> 1 == 0 { 0 } else { code };
+    let (pairs, last) = detections.codes.as_chunks::<2>();
+    out.extend(pairs.iter().map(|&[low, high]| said(low) | said(high) << 4));
+    out.extend(last.iter().map(|&code| said(code)));
 }
 
 pub(super) fn read_announcement(body: &[u8]) -> Result<Announcement, WireError> {
@@ -127,7 +127,7 @@ pub(super) fn read_announcement(body: &[u8]) -> Result<Announcement, WireError> 
     }
     let packed = reader.take(clicks.div_ceil(2))?;
     let mut codes: Vec<u8> = packed.iter().flat_map(|pair| [pair & 15, pair >> 4]).collect();
-    // of the key's setting no bit is said, and nothing follows the last code
+    // nothing is said of the key's bits, and nothing follows the last code
     if codes.iter().any(|&code| code == 1 || code > 7) || codes[clicks..].iter().any(|&code| code != 0) {
         return Err(WireError::Number);
     }

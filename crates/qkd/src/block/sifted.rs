@@ -7,7 +7,7 @@
 
 use types::mesh::Protocol;
 
-use crate::bits::Bits;
+use crate::bits::{Bits, Picked};
 use crate::block::{AbortReason, BlockStats};
 use crate::detector::Detections;
 use crate::params::BlockParams;
@@ -26,7 +26,7 @@ pub(super) struct Sifting {
 /// Compares what Bob announced (`setting·2 + bit`) with what Alice kept (`intensity·4 + setting·2 +
 /// bit`, with bit 4 set where nothing was) and enters the counts into `stats`.
 pub(super) fn sift(protocol: Protocol, announced: &[u8], kept: &[u8], stats: &mut BlockStats) -> Sifting {
-    let room = || Packed { words: Vec::with_capacity(announced.len().div_ceil(64) + 1), len: 0 };
+    let room = || Picked::with_capacity(announced.len());
     let weak = protocol == Protocol::DecoyBb84;
     let (mut matched, mut key, mut low, mut high) = (room(), room(), room(), room());
     // by what was announced, what was kept, and whether anything was
@@ -71,29 +71,6 @@ fn count(weak: bool, seen: &[[u64; 32]; 8], stats: &mut BlockStats) {
     }
 }
 
-/// Bits that are appended or not without a branch that nobody can guess. There is always a word
-/// more than the bits need.
-struct Packed {
-    words: Vec<u64>,
-    len: usize,
-}
-
-impl Packed {
-    #[inline]
-    fn push_if(&mut self, wanted: bool, bit: bool) {
-        let at = self.len / 64;
-        if at == self.words.len() {
-            self.words.push(0);
-        }
-        self.words[at] |= u64::from(wanted & bit) << (self.len % 64);
-        self.len += usize::from(wanted);
-    }
-
-    fn bits(self) -> Bits {
-        Bits::from_words(self.words, self.len)
-    }
-}
-
 pub(super) fn write_counts(protocol: Protocol, stats: &BlockStats, out: &mut Vec<u8>) {
     [stats.sampled, stats.errors, stats.key_bits].into_iter().for_each(|count| put_var(out, count));
     if protocol == Protocol::DecoyBb84 {
@@ -113,7 +90,7 @@ pub(super) fn read_counts(
     stats: &mut BlockStats,
 ) -> Result<(), AbortReason> {
     let mut clicks = [0_u64; 4];
-    (0..detections.len()).for_each(|i| clicks[usize::from(detections.setting(i))] += 1);
+    detections.codes.iter().for_each(|&code| clicks[usize::from(code >> 1 & 3)] += 1);
     stats.sampled = reader.var(clicks[1])?;
     stats.errors = reader.var(stats.sampled)?;
     stats.key_bits = reader.var(clicks[0])?;

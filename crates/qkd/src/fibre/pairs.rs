@@ -7,7 +7,7 @@
 use std::f64::consts::FRAC_1_SQRT_2;
 
 use super::{Attack, Carried, Fibre};
-use crate::bits::Bits;
+use crate::bits::Picked;
 use crate::entropy::{Entropy, Skip};
 use crate::light::{Arrivals, Bunch, Bunches, Choices, NOTICED, Outcomes, Span};
 use crate::source::FrameError;
@@ -35,17 +35,15 @@ enum State {
 struct Pair {
     slot: u32,
     state: State,
-    /// Whether the ends are told of the halves.
-    at_a: bool,
-    at_b: bool,
 }
 
 /// The pairs of one train.
 pub(super) struct PairTrain {
     span: Span,
     pairs: Vec<Pair>,
-    a_done: bool,
-    b_done: bool,
+    /// Those whose halves A and B were told of and have not measured.
+    at_a: Option<Vec<u32>>,
+    at_b: Option<Vec<u32>>,
 }
 
 impl<E: Entropy> Fibre<E> {
@@ -60,35 +58,45 @@ impl<E: Entropy> Fibre<E> {
         let any = 1.0 - (1.0 - half) * (1.0 - half);
         let mean = self.pairs.mean * any;
         let pump = Skip::new(mean / (1.0 + mean));
-        let mut train = PairTrain { span, pairs: Vec::new(), a_done: false, b_done: is_blinding };
+        let is_tapped = self.tap.is_some();
+        let room = (f64::from(span.pulses) * mean * 1.2) as usize;
+        let (mut pairs, mut at_a, mut at_b) = (Vec::with_capacity(room), Vec::new(), Vec::new());
+        at_a.reserve(room);
+        at_b.reserve(room);
         let mut fakes = Vec::new();
         let mut slot = self.rolls.gap(&pump);
-        while slot < u64::from(span.pulses) && train.pairs.len() < crate::params::MAX_ARRIVALS {
+        while slot < u64::from(span.pulses) && pairs.len() < crate::params::MAX_ARRIVALS {
             let roll = self.rolls.coarse() * any;
-            let (at_a, at_b) = (roll <= half, roll <= half * half || roll > half);
-            let mut pair = Pair { slot: slot as u32, state: State::Entangled, at_a, at_b };
-            if at_b && is_blinding {
-                fakes.extend(self.fake_half(&mut pair));
-            } else if at_b {
-                self.intercept(&mut pair);
+            let mut pair = Pair { slot: slot as u32, state: State::Entangled };
+            let number = pairs.len() as u32;
+            if roll <= half {
+                at_a.push(number);
             }
-            train.pairs.push(pair);
+            if roll <= half * half || roll > half {
+                at_b.push(number);
+                if is_blinding {
+                    fakes.extend(self.fake_half(&mut pair));
+                } else if is_tapped {
+                    self.intercept(&mut pair);
+                }
+            }
+            pairs.push(pair);
             // a gap of 0 is another pair in the same pulse: down-conversion into one mode is thermal
             slot = slot.saturating_add(self.rolls.gap(&pump));
         }
-        let slots = |of: fn(&Pair) -> bool| train.pairs.iter().filter(|pair| of(pair)).map(|pair| pair.slot).collect();
-        let to_a = Arrivals { span, thinned: !is_blinding, slots: slots(|pair| pair.at_a) }.encode();
+        let slots = |at: &[u32]| at.iter().map(|&number| pairs[number as usize].slot).collect();
+        let to_a = Arrivals { span, thinned: !is_blinding, slots: slots(&at_a) }.encode();
         let to_b = if is_blinding {
             fakes.dedup_by_key(|bunch: &mut Bunch| bunch.slot);
             Bunches { span, thinned: false, bunches: fakes }.encode()
         } else {
-            Arrivals { span, thinned: true, slots: slots(|pair| pair.at_b) }.encode()
+            Arrivals { span, thinned: true, slots: slots(&at_b) }.encode()
         };
-        self.carried += train.pairs.iter().filter(|pair| pair.at_b).count() as u64;
+        self.carried += at_b.len() as u64;
         if self.paired.len() >= WAITING {
             self.paired.pop_front();
         }
-        self.paired.push_back(train);
+        self.paired.push_back(PairTrain { span, pairs, at_a: Some(at_a), at_b: (!is_blinding).then_some(at_b) });
         Carried { to_a: Some(to_a), to_b: Some(to_b) }
     }
 
@@ -120,26 +128,23 @@ impl<E: Entropy> Fibre<E> {
     /// is no longer kept.
     pub(super) fn measure_half(&mut self, choices: &Choices, is_a: bool) -> Result<Option<Vec<u8>>, FrameError> {
         let Some(at) = self.paired.iter().position(|train| train.span == choices.span) else { return Ok(None) };
-        let arrives = |pair: &Pair| if is_a { pair.at_a } else { pair.at_b };
-        let train = &self.paired[at];
-        let done = if is_a { train.a_done } else { train.b_done };
-        if done || train.pairs.iter().filter(|pair| arrives(pair)).count() != choices.codes.len() {
-            return Err(WireError::Number.into());
-        }
-        let mut pairs = std::mem::take(&mut self.paired[at].pairs);
-        let mut bits = Bits::default();
-        for (pair, &code) in pairs.iter_mut().filter(|pair| arrives(pair)).zip(&choices.codes) {
+        let train = &mut self.paired[at];
+        let arrived = if is_a { &mut train.at_a } else { &mut train.at_b };
+        let arrived = arrived.take_if(|numbers| numbers.len() == choices.codes.len()).ok_or(WireError::Number)?;
+        let mut pairs = std::mem::take(&mut train.pairs);
+        let mut bits = Picked::with_capacity(arrived.len());
+        for (&number, &code) in arrived.iter().zip(&choices.codes) {
             if code & NOTICED != 0 {
-                bits.push(self.collapse(pair, ANGLES[usize::from(code & 3)], is_a).1);
+                let (_, bit) = self.collapse(&mut pairs[number as usize], ANGLES[usize::from(code & 3)], is_a);
+                bits.push_if(true, bit);
             }
         }
         let train = &mut self.paired[at];
         train.pairs = pairs;
-        *(if is_a { &mut train.a_done } else { &mut train.b_done }) = true;
-        if train.a_done && train.b_done {
+        if train.at_a.is_none() && train.at_b.is_none() {
             self.paired.remove(at);
         }
-        Ok(Some(Outcomes { span: choices.span, bits }.encode()))
+        Ok(Some(Outcomes { span: choices.span, bits: bits.bits() }.encode()))
     }
 
     /// Measures one half of `pair` at `angle`, by Born's rule; the angle and the bit.

@@ -22,9 +22,10 @@ fn clicks(source: &LinkParams, params: &LinkParams, trains: u32, seed: u64) -> [
     let detections = bob.take(1).unwrap();
     let codes = alice.recall(&detections.slots).unwrap();
     let mut counts = [detections.len() as f64, 0.0, 0.0];
-    for (i, code) in codes.iter().enumerate().filter(|(i, code)| detections.setting(*i) == *code >> 1 & 1) {
+    for (sent, seen) in codes.iter().zip(detections.codes.iter()).filter(|(sent, seen)| **sent >> 1 & 1 == **seen >> 1)
+    {
         counts[1] += 1.0;
-        counts[2] += f64::from(u8::from((code & 1 == 1) != detections.bit.get(i)));
+        counts[2] += f64::from((sent ^ seen) & 1);
     }
     counts
 }

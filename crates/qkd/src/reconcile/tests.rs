@@ -79,8 +79,9 @@ fn with_false_bits(params: &LinkParams, share: u64) -> (AbortReason, AbortReason
     bench.shine();
     let mut detections = bench.detector.take(params.block.clicks as usize).unwrap();
     let mut rng = Seeded::new(5);
-    let key = (0..detections.bit.len()).filter(|&i| !detections.z.get(i)).collect::<Vec<_>>();
-    key.into_iter().filter(|_| rng.below(100) < share).for_each(|i| detections.bit.flip(i));
+    for code in detections.codes.iter_mut().filter(|code| **code >> 1 == 0) {
+        *code ^= u8::from(rng.below(100) < share);
+    }
     let (mut bob, first) = Bob::start(&params.block, 1, detections, b"", tag_keys(1)).unwrap();
     let offer = Offer::parse(&first).unwrap();
     let (mut alice, mut message) = Alice::accept(&params.block, offer, tag_keys(1), &mut bench.sender).unwrap();
