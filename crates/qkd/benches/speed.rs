@@ -1,10 +1,12 @@
 //! Throughput of the engine, each figure beside the one to beat.
 //!
 //! `cargo bench --profile dev -p qkd` runs all; arguments choose parts: `amplify [bits]`,
-//! `cascade`, `ldpc`, `pipeline`. `CASCADE_PEER=PROGRAM` measures cascade-cpp in the same run: its
+//! `cascade`, `ldpc`, `pipeline`, `channels [number]`. `CASCADE_PEER=PROGRAM` measures cascade-cpp in the same run: its
 //! study program, `run_experiments`.
 #![allow(clippy::print_stdout, missing_docs)]
 
+#[path = "speed/links.rs"]
+mod links;
 #[path = "speed/peer.rs"]
 mod peer;
 
@@ -13,8 +15,7 @@ use std::sync::Arc;
 use peer::Peer;
 
 use qkd::cascade::{Pace, Shuffles};
-use qkd::decoy::Intensities;
-use qkd::{Bits, BlockStats, Entropy, Fibre, HashKey, LinkParams, Offer, Pipeline, Preset, Protocol, Step, TagKeys};
+use qkd::{Bits, Entropy};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 
@@ -204,103 +205,6 @@ fn ldpc() {
     }
 }
 
-fn keys() -> TagKeys {
-    TagKeys::new(&HashKey::new(&[7; 16]), &[9; qkd::PAD_LEN_PER_BLOCK])
-}
-
-/// Light, sifting, reconciliation and amplification of both ends on one core, in every protocol.
-/// Both ends and the fibre between them on one core: as the presets have it, and with the largest
-/// blocks, which spend least on being finite.
-fn pipeline(only: Option<&String>) {
-    let mut rows = Vec::new();
-    for protocol in Protocol::ALL {
-        for preset in [Preset::Short, Preset::Metro] {
-            let params = LinkParams::of(*protocol, preset);
-            let mut large = params.clone();
-            (large.block.clicks, large.block.pace, large.z_log2) = (1_000_000, Pace::Frugal, 3);
-            large.block.intensities = Intensities::LARGE_BLOCKS;
-            (large.pairs.mean, large.frame_pulses) = (0.01, large.frame_pulses * 3);
-            large.pairs.chsh_log2 = if *protocol == Protocol::E91 { 4 } else { 6 };
-            large.set_halved_share();
-            rows.extend([("", params), (", large blocks", large)].map(|row| (*protocol, preset, row)));
-        }
-    }
-    rows.push((Protocol::DecoyBb84, Preset::Lossy, ("", LinkParams::of(Protocol::DecoyBb84, Preset::Lossy))));
-    for (protocol, preset, (note, params)) in rows {
-        let name = format!("{protocol} {}{note}", preset.as_str());
-        if only.is_none_or(|only| name.contains(only.as_str())) {
-            link(&name, &params, ((1 << 20) / params.block.clicks).clamp(1, 6));
-        }
-    }
-}
-
-fn link(name: &str, params: &LinkParams, blocks: u32) {
-    let mut alice = Pipeline::alice(params, 16 * params.retain_pulses(), 0, seeded(1), seeded(4));
-    let mut bob = Pipeline::bob(params, seeded(3));
-    let mut fibre = Fibre::new(params, seeded(2));
-    let start = Clock::now();
-    let (mut secret, mut light, mut clicks) = (0, 0.0, 0);
-    for block in 0..u64::from(blocks) {
-        let lit = Clock::now();
-        while !bob.is_due() {
-            shine(&mut alice, &mut fibre, &mut bob);
-        }
-        light += lit.seconds();
-        match converse(block, &mut alice, &mut bob) {
-            Some(stats) => {
-                secret += stats.secret_bits;
-                clicks += stats.detected;
-            }
-            // no key came of this light; it took its time all the same
-            None => {
-                alice.give_up();
-                bob.give_up();
-                clicks += u64::from(params.block.clicks);
-            }
-        }
-    }
-    let seconds = start.seconds();
-    let rate = secret as f64 / seconds / 1e6;
-    println!(
-        "pipeline {name:<30} {rate:>5.2} Mbit/s secret, both ends, simulation {:.0} % of the time; {:.0} ns and {:.3} secret bits a click;  {rate:>5.2} x 1 Mbit/s",
-        100.0 * light / seconds,
-        1e9 * seconds / clicks as f64,
-        secret as f64 / clicks as f64
-    );
-}
-
-fn shine(alice: &mut Pipeline<Seeded>, fibre: &mut Fibre<Seeded>, bob: &mut Pipeline<Seeded>) {
-    let mut from_a = Some(alice.emit());
-    let mut from_b: Option<Vec<u8>> = None;
-    while from_a.is_some() || from_b.is_some() {
-        let one = from_a.take().and_then(|frame| fibre.from_a(&frame).ok()).unwrap_or_default();
-        let two = from_b.take().and_then(|frame| fibre.from_b(&frame).ok()).unwrap_or_default();
-        for frame in [one.to_a, two.to_a].into_iter().flatten() {
-            from_a = alice.light(&frame).ok().flatten().or(from_a);
-        }
-        for frame in [one.to_b, two.to_b].into_iter().flatten() {
-            from_b = bob.light(&frame).ok().flatten().or(from_b);
-        }
-    }
-}
-
-fn converse(block: u64, alice: &mut Pipeline<Seeded>, bob: &mut Pipeline<Seeded>) -> Option<BlockStats> {
-    let first = bob.begin(block, b"", keys()).ok()??;
-    let mut message = alice.accept(Offer::parse(&first).ok()?, keys()).ok()?;
-    loop {
-        message = match bob.hear(&message).ok()? {
-            Step::Reply(reply) => reply,
-            Step::Finished { reply, .. } => reply?,
-            Step::Ignored => return None,
-        };
-        match alice.hear(&message).ok()? {
-            Step::Reply(reply) => message = reply,
-            Step::Finished { outcome, .. } => return Some(outcome.stats),
-            Step::Ignored => return None,
-        }
-    }
-}
-
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let wants = |part: &str| args.is_empty() || args.iter().any(|arg| arg == part);
@@ -311,7 +215,10 @@ fn main() {
         ldpc();
     }
     if wants("pipeline") {
-        pipeline(args.iter().skip_while(|arg| *arg != "pipeline").nth(1));
+        links::pipeline(args.iter().skip_while(|arg| *arg != "pipeline").nth(1));
+    }
+    if wants("channels") {
+        links::channels(args.iter().find_map(|arg| arg.parse().ok()).unwrap_or(1_000));
     }
     if wants("amplify") {
         let limits = limits();

@@ -11,8 +11,6 @@
 
 use std::collections::VecDeque;
 
-use zeroize::Zeroizing;
-
 use crate::bits::Bits;
 use crate::entropy::{Entropy, Rolls, Skip};
 use crate::fibre::{PhotonFrame, measure};
@@ -20,49 +18,12 @@ use crate::light::{ARRIVALS, Arrivals, BUNCHES, Bunch, Bunches, Choices, NOTICED
 use crate::params::{DetectorParams, HALVED_IN, LinkParams};
 use crate::source::{FrameError, Qubit};
 
+mod clicks;
+
+pub use clicks::Detections;
+
 /// Frames whose outcomes a receiver waits for; older ones are lost light.
 const AWAITED: usize = 16;
-
-/// The clicks of one block, in order of their slots.
-#[derive(Default)]
-pub struct Detections {
-    pub(crate) slots: Vec<u64>,
-    /// `setting·2 + bit` of each, the settings being 0 key, 1 test, 2 and 3 CHSH.
-    pub(crate) codes: Zeroizing<Vec<u8>>,
-    /// Slots the receiver was open for.
-    pub(crate) pulses: u64,
-    /// Clicks in slots of half efficiency.
-    pub(crate) halved: u64,
-}
-
-impl Detections {
-    /// How many clicks.
-    pub fn len(&self) -> usize {
-        self.slots.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
-    }
-
-    #[inline]
-    fn push(&mut self, slot: u64, setting: u8, bit: bool) {
-        self.slots.push(slot);
-        self.codes.push(setting << 1 | u8::from(bit));
-    }
-
-    fn append(&mut self, more: &Self) {
-        self.slots.extend_from_slice(&more.slots);
-        self.codes.extend_from_slice(&more.codes);
-        self.pulses += more.pulses;
-        self.halved += more.halved;
-    }
-
-    fn bytes(&self) -> usize {
-        8 * self.slots.capacity() + self.codes.capacity()
-    }
-}
 
 /// The settings a receiver chooses from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -451,7 +412,7 @@ impl<E: Entropy> Detector<E> {
 
     /// Slots since the first click that waits.
     pub fn age(&self) -> u64 {
-        self.clicks.slots.first().map_or(0, |&first| self.next.saturating_sub(first))
+        self.clicks.span().map_or(0, |(first, _)| self.next.saturating_sub(first))
     }
 
     /// Takes all waiting clicks for a block, once there are at least `clicks`.

@@ -45,10 +45,10 @@ impl Memory {
     }
 
     /// Keeps slots of the train, ascending, with their codes.
-    pub(crate) fn keep(&mut self, span: Span, slots: &[u64], mut codes: Zeroizing<Vec<u8>>) {
-        let mut steps = Vec::with_capacity(2 * slots.len());
+    pub(crate) fn keep(&mut self, span: Span, slots: impl Iterator<Item = u64>, mut codes: Zeroizing<Vec<u8>>) {
+        let mut steps = Vec::with_capacity(2 * codes.len());
         let mut last = span.first;
-        for &slot in slots {
+        for slot in slots {
             put_var(&mut steps, slot - last);
             last = slot;
         }

@@ -38,11 +38,12 @@ impl<E: Entropy> PairEnd<E> {
     pub fn light(&mut self, frame: &[u8]) -> Result<Option<Vec<u8>>, FrameError> {
         let reply = self.detector.measure(frame)?;
         let waiting = self.detector.waiting();
-        if let Some(clicks) = self.detector.take(waiting)
-            && let (Some(&first), Some(&last)) = (clicks.slots.first(), clicks.slots.last())
+        if let Some(mut clicks) = self.detector.take(waiting)
+            && let Some((first, last)) = clicks.span()
         {
             let span = Span { first, pulses: u32::try_from(last + 1 - first).unwrap_or(u32::MAX) };
-            self.memory.keep(span, &clicks.slots, clicks.codes);
+            let codes = std::mem::take(&mut clicks.codes);
+            self.memory.keep(span, clicks.slots(), codes);
         }
         Ok(reply)
     }

@@ -89,6 +89,11 @@ impl<'a> Reader<'a> {
         self.bytes.first().copied()
     }
 
+    /// All that is left, not taken.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     pub(crate) fn left(&self) -> usize {
         self.bytes.len()
     }

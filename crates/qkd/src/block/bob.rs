@@ -40,7 +40,7 @@ impl Bob {
         let stats = BlockStats {
             block,
             pulses: detections.pulses,
-            detected: detections.slots.len() as u64,
+            detected: detections.len() as u64,
             halved: detections.halved,
             ..BlockStats::default()
         };

@@ -93,13 +93,8 @@ pub(super) fn write_announcement(pads: &[u8], detections: &Detections, out: &mut
     out.extend_from_slice(pads);
     put_var(out, detections.pulses);
     put_var(out, detections.halved);
-    put_var(out, detections.slots.len() as u64);
-    let mut next = 0;
-    out.reserve(detections.len() * 2);
-    for &slot in &detections.slots {
-        put_var(out, slot - next);
-        next = slot + 1;
-    }
+    put_var(out, detections.len() as u64);
+    out.extend_from_slice(detections.steps());
     // of the key's setting no bit is said
     let said = |code: u8| if code >> 1 == 0 { 0 } else { code };
     let (pairs, last) = detections.codes.as_chunks::<2>();

@@ -20,7 +20,7 @@ fn clicks(source: &LinkParams, params: &LinkParams, trains: u32, seed: u64) -> [
         bob.measure(&carried.to_b.unwrap()).unwrap();
     }
     let detections = bob.take(1).unwrap();
-    let codes = alice.recall(&detections.slots).unwrap();
+    let codes = alice.recall(&detections.slots().collect::<Vec<_>>()).unwrap();
     let mut counts = [detections.len() as f64, 0.0, 0.0];
     for (sent, seen) in codes.iter().zip(detections.codes.iter()).filter(|(sent, seen)| **sent >> 1 & 1 == **seen >> 1)
     {
@@ -125,7 +125,7 @@ fn thinned_light_clicks_as_often_as_efficiency_says() {
         let clicks = bench.detector.take(1).unwrap();
         let (seen, wanted) = (clicks.len() as f64, 20.0 * pulses * rate);
         assert!((seen - wanted).abs() < 5.0 * wanted.sqrt(), "{protocol}: {seen} {wanted}");
-        let kept = bench.sender.recall(&clicks.slots).unwrap();
+        let kept = bench.sender.recall(&clicks.slots().collect::<Vec<_>>()).unwrap();
         let met = kept.iter().filter(|&&code| code != UNKNOWN).count() as f64;
         if protocol.is_entangled() {
             let share = params.fibre.transmission().sqrt() * params.detector.efficiency * MEAN_EFFICIENCY;
