@@ -23,7 +23,6 @@ use crate::genesis::{self, GenesisError};
 use crate::http::{self, App, LogReader, Tls};
 use crate::mesh::{Links, Mesh};
 use crate::notice::Notices;
-use crate::outstanding;
 use crate::sequencer::{self, Handle, RecoverError, Signers};
 
 /// How long a certificate is valid, and how often it is renewed.
@@ -217,12 +216,8 @@ impl Hub {
         let endpoint = keys.endpoint(&config, &opened.admitted)?;
         endpoint.raise_revocation_epoch(opened.core.state().epoch());
         let salt = opened.core.state().boundary().map(|boundary| boundary.salt).ok_or(StartError::Stopped)?;
-        let ended = outstanding::ended_sessions(opened.core.state());
         let severed: Vec<NodeId> = isolated(opened.core.state());
         let (handle, orders, thread) = sequencer::start(opened.core, Arc::clone(&time)).map_err(StartError::Thread)?;
-        for event in ended {
-            handle.report(event).await.map_err(|_| StartError::Stopped)?;
-        }
         let notices = Arc::new(Notices::new(handle.clone()));
         let history = Arc::new(History::default());
         let mesh = Arc::new(Mesh {

@@ -211,7 +211,7 @@ pub fn start(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let thread = std::thread::Builder::new().name("sequencer".to_owned()).spawn(move || {
         let clock = crate::clock::Clock::new(time, core.last());
-        let kept = Vec::new();
+        let kept = crate::outstanding::ended_sessions(core.state()).into_iter().map(Pending::quiet).collect();
         let turns = Loop {
             core,
             clock,
@@ -333,7 +333,7 @@ impl Loop {
         if self.backoff {
             return RETRY;
         }
-        if self.core.more_due() {
+        if self.core.more_due() || !self.kept.is_empty() {
             return Duration::ZERO;
         }
         let due = self.core.next_due().map(|due| Duration::from(due.since(self.clock.at())));

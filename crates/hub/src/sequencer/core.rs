@@ -1,6 +1,7 @@
 //! One turn of the sequencer, without queue or thread: step, apply, append, or fall back to what is
 //! durable.
 
+use std::iter::Peekable;
 use std::sync::{Arc, RwLock};
 
 use evidence::entry::Head;
@@ -189,27 +190,33 @@ impl Core {
     }
 
     fn stage_all(&mut self, work: &mut Work, pending: Vec<Pending>, now: Timestamp) -> Result<(), CommitError> {
+        let mut queue = pending.into_iter().peekable();
+        let staged = self.stage_in_order(work, &mut queue, now);
+        // What follows a failure was not looked at; it is told the same.
+        work.untried.extend(queue);
+        staged
+    }
+
+    fn stage_in_order(
+        &mut self,
+        work: &mut Work,
+        queue: &mut Peekable<impl Iterator<Item = Pending>>,
+        now: Timestamp,
+    ) -> Result<(), CommitError> {
+        // Nothing is ordered of nodes that are known to be gone, as all of them are after a restart.
+        while let Some(gone) = queue.next_if(|pending| matches!(pending.event, Event::NodeDown { .. })) {
+            self.stage(work, gone, now)?;
+        }
         // What is due comes before what was asked since. Before the first entry nothing is due.
         self.more = self.state.boundary().is_some();
-        let mut queue = pending.into_iter();
         for _ in 0..TICKS {
             if !self.more {
                 break;
             }
-            if let Err(error) = self.stage(work, Pending::quiet(Event::Tick), now).map(|more| self.more = more) {
-                work.untried.extend(queue);
-                return Err(error);
-            }
+            self.more = self.stage(work, Pending::quiet(Event::Tick), now)?;
         }
         for pending in queue.by_ref() {
-            match self.stage(work, pending, now) {
-                Ok(more) => self.more |= more,
-                Err(error) => {
-                    // What follows was not looked at; it is told the same.
-                    work.untried.extend(queue);
-                    return Err(error);
-                }
-            }
+            self.more |= self.stage(work, pending, now)?;
         }
         Ok(())
     }
