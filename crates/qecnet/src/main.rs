@@ -72,7 +72,7 @@ fn finish(result: Result<Exit, Fault>) -> ExitCode {
     match result {
         Ok(exit) => exit.into(),
         Err(fault) => {
-            complain(&format!("qecnet: {:#}", fault.error));
+            complain(&format!("qecnet: {}", output::sentence(&fault.error)));
             fault.exit.into()
         }
     }

@@ -96,7 +96,7 @@ async fn mesh(context: &Context) -> Vec<Finding> {
     let status = match context.read(Topic::Status).await {
         Ok(View::Status(status)) => status,
         Ok(_) => return vec![Finding::new("status", Err("the hub answers in another version".to_owned()))],
-        Err(fault) => return vec![Finding::new("status", Err(format!("{:#}", fault.error)))],
+        Err(fault) => return vec![Finding::new("status", Err(output::sentence(&fault.error)))],
     };
     let mut findings = vec![Finding::new("log", Ok(format!("{} entries", status.log.size)))];
     for node in &status.nodes {

@@ -112,7 +112,7 @@ impl Live {
                 self.say(&format!("{name} ended ({status}); starting it again. Its log says why."))?;
             }
             Happening::CannotStart { name, error } => {
-                self.say(&format!("{name} cannot start: {error:#}"))?;
+                self.say(&format!("{name} cannot start: {}", output::sentence(error)))?;
             }
         }
         Ok(())
