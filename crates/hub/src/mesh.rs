@@ -16,7 +16,7 @@ use kernel::State;
 use kernel::event::Event;
 use session::mesh::{Forward, HubMessage};
 use session::{Arrival, Channel, Endpoint, HandshakeError, Listener, Session};
-use types::mesh::{SignalKind, Subject};
+use types::mesh::{KeyType, SignalKind, Subject};
 use types::{Hash, NodeId};
 
 use crate::admitted::Admitted;
@@ -180,7 +180,12 @@ pub(crate) fn saes(state: &State) -> HubMessage {
 /// Everyone `node` may talk to, and every key it should hold.
 pub(crate) fn roster(state: &State, node: &NodeId) -> HubMessage {
     let peers = state.roster().filter(|peer| *peer != node).cloned().collect();
-    HubMessage::Roster { peers, epoch: state.epoch(), keys: state.keys_of(node) }
+    HubMessage::Roster {
+        peers,
+        epoch: state.epoch(),
+        keys: state.keys_of(node),
+        life: state.life(KeyType::MeshSession),
+    }
 }
 
 /// Every forward `node` takes part in.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use types::limits::KEYS_PER_STEP;
-use types::mesh::{Delivery, KeyState, SignalKind, Subject};
+use types::mesh::{Delivery, KeyState, KeyType, SignalKind, Subject};
 use types::{KeyId, NodeId};
 
 use crate::draft::Draft;
@@ -210,13 +210,32 @@ pub(crate) fn activated(draft: &mut Draft<'_>, node: &NodeId, keys: &[KeyId]) {
         return;
     }
     let mut used = known(draft, keys);
-    used.retain(|(_, key)| key.is_live() && key.holder(node).is_some_and(|holder| !holder.in_use));
+    used.retain(|(id, key)| {
+        let unused = key.holder(node).is_some_and(|holder| !holder.in_use);
+        unused && (key.is_live() || renewed(draft, *id, key))
+    });
     if used.is_empty() {
         return;
     }
     let keys = used.into_iter().map(|(id, _)| id).collect();
     draft.record(Record::KeysInUse { node: node.clone(), keys });
     recovery::touch(draft);
+}
+
+/// A pair brought its reserve into use while the hub was away, which both had confirmed (SM-02).
+fn renewed(draft: &mut Draft<'_>, id: KeyId, key: &Key) -> bool {
+    let slot = &key.slot;
+    let is_reserve = draft.state.upcoming(slot).is_some_and(|(upcoming, _)| upcoming == id);
+    if slot.key_type() != KeyType::MeshSession || !is_reserve || !key.is_staged() || draft.state.any_isolated(slot) {
+        return false;
+    }
+    if let Some((old, current)) = draft.state.current(slot)
+        && current.state == Some(KeyState::Active)
+    {
+        draft.transition(old, KeyEvent::Replace, Cause::Pair);
+    }
+    rotation::activate(draft, slot, id, Cause::Pair);
+    true
 }
 
 pub(crate) fn purged(draft: &mut Draft<'_>, node: &NodeId, keys: &[KeyId]) {

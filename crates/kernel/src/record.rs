@@ -201,6 +201,9 @@ pub enum Cause {
     /// A session or link ended, or a participant left.
     #[n(8)]
     Ended,
+    /// Its participants brought it into use themselves, while the hub was away (SM-02).
+    #[n(9)]
+    Pair,
 }
 
 /// One thing a step decided.

@@ -29,9 +29,11 @@ use crate::vault;
 
 mod membership;
 mod mixing;
+mod renewal;
 mod reports;
 
 use mixing::{PeerSide, Waiting};
+use renewal::Renewals;
 use reports::Reported;
 
 /// How often links are looked at for a change that cannot wait for the next report.
@@ -100,6 +102,7 @@ pub(crate) struct Agent {
     listed: BTreeSet<KeyId>,
     peers: BTreeMap<NodeId, PeerSide>,
     waiting: Waiting,
+    renewals: Renewals,
     hub_forwards: Vec<Forward>,
     reported: Reported,
     /// Pairs whose keys the streams were told of.
@@ -120,12 +123,14 @@ impl Agent {
             listed: BTreeSet::new(),
             peers: BTreeMap::new(),
             waiting: Waiting::default(),
+            renewals: Renewals::default(),
             hub_forwards: Vec::new(),
             reported: Reported::default(),
             paired: BTreeSet::new(),
             next_report,
             watched_until: None,
         };
+        agent.renewals.hub_is_silent();
         agent.tell_streams();
         agent.set_forwards();
         agent
@@ -145,6 +150,7 @@ impl Agent {
                 Some(input) = urgent.recv() => input,
                 _ = look.tick() => {
                     self.look();
+                    self.renew_pairs();
                     if Instant::now() >= self.next_report {
                         self.next_report = Instant::now() + self.report_every();
                         self.report();
@@ -161,7 +167,10 @@ impl Agent {
     async fn take(&mut self, input: Input) -> Result<(), NodeError> {
         match input {
             Input::HubUp { urgent, bulk } => self.hub_up(urgent, bulk),
-            Input::HubDown => self.hub = None,
+            Input::HubDown => {
+                self.hub = None;
+                self.renewals.hub_is_silent();
+            }
             Input::Hub(message) => return self.heard(message).await,
             Input::PeerUp { peer, generation, outbox } => return self.peer_up(peer, generation, outbox).await,
             Input::PeerDown { peer, generation } => self.peer_down(&peer, generation),
@@ -185,6 +194,7 @@ impl Agent {
         self.hub = Some(HubSide { urgent, bulk });
         self.reported.begin();
         self.send_hub_prekey();
+        self.tell_in_use();
     }
 
     fn send_hub_prekey(&mut self) {
@@ -250,7 +260,10 @@ impl Agent {
             }
             HubMessage::Isolate { node, epoch } => self.isolate(node, epoch).await?,
             HubMessage::Readmit { node, epoch } => self.readmit(node, epoch).await?,
-            HubMessage::Roster { peers, epoch, keys } => self.roster(&peers, epoch, &keys).await?,
+            HubMessage::Roster { peers, epoch, keys, life } => {
+                self.renewals.hub_is_back(life.map(Into::into));
+                self.roster(&peers, epoch, &keys).await?;
+            }
             HubMessage::Forwards(list) => {
                 self.hub_forwards = list;
                 self.set_forwards();
@@ -293,6 +306,7 @@ impl Agent {
         let peers = self.parts.ring.peers();
         for peer in self.paired.union(&peers) {
             let (held, current) = self.parts.ring.pair(peer);
+            self.renewals.in_use(peer, current);
             self.parts.network.pairs.set(peer, held, current);
         }
         self.paired = peers;

@@ -299,6 +299,42 @@ impl KeyRing {
         done
     }
 
+    /// The key that this node and `peer` have proven to each other and not yet used: the newest, where
+    /// it is newer than the one in use.
+    pub fn reserve(&self, peer: &NodeId) -> Option<KeyId> {
+        let (_, current) = self.pair(peer);
+        let is_reserve = |slot: &Slot| {
+            slot.meta.key_type == KeyType::MeshSession
+                && other(&slot.meta, &self.me) == Some(peer)
+                && matches!(slot.phase, Phase::Held { state: KeyState::Distributed, mixed: Some(_), .. })
+        };
+        let newest = self.slots.iter().rev().find(|(_, slot)| is_reserve(slot)).map(|(id, _)| *id);
+        newest.filter(|id| current.is_none_or(|current| current < *id))
+    }
+
+    /// Brings the [reserve](Self::reserve) of this node and `peer` into use without the hub (SM-02).
+    /// `false` where `id` neither is the reserve nor in use already.
+    pub fn renew(&mut self, peer: &NodeId, id: KeyId) -> bool {
+        let (_, current) = self.pair(peer);
+        if current == Some(id) {
+            return true;
+        }
+        let fits = self.reserve(peer) == Some(id);
+        if fits {
+            self.activate(&[Activation { key: id, replaces: current }]);
+        }
+        fits
+    }
+
+    /// Every key of a pair that is in use.
+    pub fn in_use(&self) -> Vec<KeyId> {
+        let in_use = self.slots.values().filter(|slot| {
+            slot.meta.key_type == KeyType::MeshSession
+                && matches!(slot.phase, Phase::Held { state: KeyState::Active, .. })
+        });
+        in_use.map(|slot| slot.meta.key).collect()
+    }
+
     fn state_mut(&mut self, id: KeyId) -> Option<&mut KeyState> {
         match &mut self.slots.get_mut(&id)?.phase {
             Phase::Held { state, .. } => Some(state),
@@ -350,8 +386,23 @@ impl KeyRing {
         let known: BTreeSet<_> = known.iter().copied().collect();
         let unknown = |id: &KeyId| among.contains(id) && !known.contains(id);
         let dropped: Vec<_> = self.slots.keys().copied().filter(unknown).collect();
+        let lost = |peer: &NodeId| self.pair(peer).1.is_some_and(|current| dropped.contains(&current));
+        let lost: Vec<_> = self.peers().into_iter().filter(lost).collect();
         self.purge(&dropped);
+        lost.iter().for_each(|peer| self.go_back(peer));
         dropped
+    }
+
+    /// Uses again what a key replaced that the hub does not know.
+    fn go_back(&mut self, peer: &NodeId) {
+        let (held, current) = self.pair(peer);
+        let replaced = held.iter().rev().map(|key| key.id()).find(|id| self.state(*id) == Some(KeyState::Rotating));
+        if let (None, Some(id)) = (current, replaced)
+            && let Some(state) = self.state_mut(id)
+        {
+            *state = KeyState::Active;
+            self.changes.rows = true;
+        }
     }
 
     /// Proofs that keys are held, and the keys that are not. An archived key has no proof: its bytes

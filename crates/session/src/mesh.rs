@@ -123,6 +123,9 @@ pub enum HubMessage {
         /// Every key of this node that is not destroyed or revoked, so that both sides agree.
         #[n(2)]
         keys: Vec<KeyId>,
+        /// Life of a pair's key.
+        #[n(3)]
+        life: Option<Millis>,
     },
     /// Every forward this node takes part in; replaces the earlier list.
     #[n(8)]
@@ -409,4 +412,18 @@ pub enum PeerMessage {
     /// Between the KMEs of the two nodes.
     #[n(5)]
     Kme(#[n(0)] KmeFrame),
+    /// Bring the pair's reserve into use: the hub is away. From the smaller name.
+    #[n(6)]
+    Renew {
+        /// The reserve.
+        #[n(0)]
+        key: KeyId,
+    },
+    /// It is in use here.
+    #[n(7)]
+    Renewed {
+        /// The key.
+        #[n(0)]
+        key: KeyId,
+    },
 }

@@ -89,7 +89,7 @@ pub fn replay_gives_the_same_state(hub: &Hub) -> Result<(), Violation> {
     }
 }
 
-/// KM-04: whatever a node uses, the hub has activated, and both ends hold the same bytes.
+/// KM-04: whatever a node uses, every participant has confirmed, and both ends hold the same bytes.
 ///
 /// # Errors
 /// [`Violation`].
@@ -99,8 +99,9 @@ pub fn no_node_uses_what_was_never_confirmed(hub: &Hub, nodes: &BTreeMap<NodeId,
         for (key, content) in node.in_use() {
             if let Some(known) = hub.state().key(key)
                 && matches!(known.state, None | Some(KeyState::Generated | KeyState::Distributed))
+                && !known.is_staged()
             {
-                return Err(Violation::new(format!("{id} uses {key}, which was never activated")));
+                return Err(Violation::new(format!("{id} uses {key}, which was never confirmed")));
             }
             if *contents.entry(key).or_insert(content) != content {
                 return Err(Violation::new(format!("the ends of {key} hold different bytes")));

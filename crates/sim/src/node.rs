@@ -85,6 +85,25 @@ impl Node {
         }
     }
 
+    /// Uses a key that it and its peer have proven to each other, in place of another.
+    pub(crate) fn renew(&mut self, key: KeyId, replaces: Option<KeyId>) {
+        self.in_use.insert(key);
+        if let Some(old) = replaces {
+            self.in_use.remove(&old);
+        }
+    }
+
+    /// What it believes the content of a key is.
+    pub(crate) fn content(&self, key: KeyId) -> Option<Hash> {
+        self.shares.get(&key).copied()
+    }
+
+    /// What it says to a hub that is back.
+    pub(crate) fn greeting(&self) -> Option<Event> {
+        let keys: Vec<KeyId> = self.in_use.iter().copied().collect();
+        (!keys.is_empty()).then(|| Event::Activated { node: self.id.clone(), keys })
+    }
+
     fn forget(&mut self, keys: &[KeyId]) {
         for key in keys {
             self.shares.remove(key);

@@ -30,6 +30,8 @@ pub struct Faults {
     pub link_flip: u32,
     /// A tick at which the clock jumps back.
     pub clock_back: u32,
+    /// A tick at which pairs that do not reach the hub change to their reserves.
+    pub renewal: u32,
     /// Longest delay of a message.
     pub delay: Millis,
 }
@@ -44,6 +46,7 @@ impl Faults {
         node_crash: 0,
         link_flip: 0,
         clock_back: 0,
+        renewal: 0,
         delay: Millis::new(5),
     };
 
@@ -56,6 +59,7 @@ impl Faults {
         node_crash: 10,
         link_flip: 5,
         clock_back: 3,
+        renewal: 20,
         delay: Millis::new(400),
     };
 }
@@ -124,6 +128,14 @@ impl World {
         } else {
             self.partitioned.remove(node);
         }
+    }
+
+    /// Ends a node's session, as when its network is cut.
+    ///
+    /// # Errors
+    /// The first invariant that does not hold.
+    pub fn lose(&mut self, node: &NodeId) -> Result<(), Violation> {
+        self.break_session(node)
     }
 
     /// Reports a confirmed compromise of `node`.
@@ -206,7 +218,38 @@ impl World {
         if self.chance(self.faults.link_flip) {
             self.flip_a_link()?;
         }
+        if self.chance(self.faults.renewal) {
+            self.renew_pairs();
+        }
         Ok(())
+    }
+
+    /// Every pair without the hub changes to its reserve (SM-02): the key both hold the same, and
+    /// proved to each other. How many did.
+    pub fn renew_pairs(&mut self) -> usize {
+        let state = self.hub.state();
+        let alone = |node: &NodeId| !self.sessions.contains(node);
+        let mut renewed = Vec::new();
+        for (id, key) in state.keys().iter().filter(|(_, key)| key.slot.ends().is_some() && key.is_staged()) {
+            let contents: Vec<_> = key.slot.participants().iter().map(|node| self.nodes[node].content(*id)).collect();
+            let proven = contents.iter().all(|content| content.is_some() && *content == contents[0]);
+            let cut_off = key
+                .slot
+                .participants()
+                .iter()
+                .any(|node| key.slot.participants().iter().any(|other| self.nodes[node].cut_off().contains(other)));
+            if proven && !cut_off && key.slot.participants().iter().all(alone) {
+                renewed.push((*id, key.slot.participants().to_vec(), state.current(&key.slot).map(|(id, _)| id)));
+            }
+        }
+        for (id, participants, replaces) in &renewed {
+            for node in participants {
+                if let Some(node) = self.nodes.get_mut(node) {
+                    node.renew(*id, *replaces);
+                }
+            }
+        }
+        renewed.len()
     }
 
     fn flip_a_link(&mut self) -> Result<(), Violation> {
@@ -238,6 +281,9 @@ impl World {
             self.step(Event::NodeUp { node: node.clone(), session })?;
             for message in self.hub.greet(&node) {
                 self.send(Packet::ToNode(node.clone(), message))?;
+            }
+            if let Some(greeting) = self.nodes.get(&node).and_then(Node::greeting) {
+                self.send(Packet::ToHub(node.clone(), greeting))?;
             }
             let links: Vec<LinkId> = self
                 .hub

@@ -1,8 +1,9 @@
 //! Seeded runs of a whole boundary in virtual time. A failure prints its seed; the same seed fails
 //! the same way.
 
+use kernel::record::{Cause, Record};
 use sim::{Faults, World, invariant};
-use types::mesh::NodeState;
+use types::mesh::{KeyState, NodeState};
 use types::{Millis, NodeId};
 
 fn node(name: &str) -> NodeId {
@@ -70,6 +71,35 @@ fn a_fallen_node_is_cut_off_and_the_rest_recovers() {
         for (id, other) in world.nodes().iter().filter(|(id, _)| **id != fallen) {
             assert!(other.cut_off().contains(&fallen), "seed {seed}: {id} still talks to {fallen}");
         }
+        world.heal(Millis::from_secs(20))
+    });
+}
+
+/// SM-02: the hub is away from everyone; every pair changes to its reserve. Back again, in whatever
+/// order and through whatever goes wrong, the log says so of every pair that did, and the mesh goes on.
+#[test]
+fn pairs_renew_themselves_while_the_hub_is_away() {
+    for_seeds(0..40, |seed| {
+        let mut world = World::new(4, Millis::from_secs(3_600), Faults::NONE, seed)?;
+        world.run(Millis::from_secs(4))?;
+        world.heal(Millis::from_secs(20))?;
+        world.run(Millis::from_secs(2))?;
+        let ids: Vec<NodeId> = world.nodes().keys().cloned().collect();
+        ids.iter().for_each(|id| world.partition(id, true));
+        ids.iter().try_for_each(|id| world.lose(id))?;
+        assert_eq!(world.renew_pairs(), 6, "seed {seed}: every pair has a reserve");
+        world.set_faults(Faults { garbled: 0, ..Faults::MANY });
+        ids.iter().for_each(|id| world.partition(id, false));
+        world.run(Millis::from_secs(10))?;
+        world.set_faults(Faults::NONE);
+        world.run(Millis::from_secs(30))?;
+        let by_pairs = world
+            .hub()
+            .log()
+            .iter()
+            .flat_map(|(_, body)| &body.records)
+            .filter(|record| matches!(record, Record::KeyMoved { to: KeyState::Active, cause: Cause::Pair, .. }));
+        assert!(by_pairs.count() >= 6, "seed {seed}");
         world.heal(Millis::from_secs(20))
     });
 }

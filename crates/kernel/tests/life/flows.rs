@@ -5,7 +5,7 @@ use kernel::event::{Event, KeyUsage, Settings};
 use kernel::record::{Cause, Record, Refusal};
 use kernel::state::keys::Slot;
 use types::mesh::{KeyState, KeyType, NodeState, Severity, SignalKind, Subject};
-use types::{Millis, NodeId};
+use types::{KeyId, Millis, NodeId};
 
 use crate::world::{World, node, pair};
 
@@ -60,6 +60,39 @@ fn keys_rotate_by_age_and_end_by_retention() {
     assert_eq!(world.state.key(first).unwrap().state, Some(KeyState::Retired));
     world.pass(Millis::from_secs(20), Millis::new(100));
     assert!(world.state.key(first).is_none());
+    world.assert_replays();
+}
+
+/// SM-02: what a pair brought into use while the hub was away is recorded at the first word of either
+/// end, and all goes on from there; a word about any other key changes nothing.
+#[test]
+fn a_pair_changes_to_its_reserve_without_the_hub() {
+    let mut world = World::keyed(3, quick());
+    let (first, _) = world.in_use(&pair(1, 2)).unwrap();
+    let reserve = world.staged(&pair(1, 2)).unwrap();
+    let (foreign, _) = world.in_use(&pair(2, 3)).unwrap();
+    (1..=3).for_each(|n| world.down(n));
+    world.pass(Millis::from_secs(30), Millis::from_secs(1));
+    assert_eq!(world.in_use(&pair(1, 2)), Some((first, KeyState::Active)), "the hub reaches nobody");
+
+    world.up(1);
+    let said = |n: usize, keys: &[KeyId]| Event::Activated { node: node(n), keys: keys.to_vec() };
+    let nothing = [KeyId::new(999), foreign, world.staged(&pair(2, 3)).unwrap()];
+    assert_eq!(world.feed(said(1, &nothing)).records, []);
+    let step = world.feed(said(1, &[reserve, first]));
+    let moved = |key, from, to| Record::KeyMoved { key, from: Some(from), to, cause: Cause::Pair };
+    let moves =
+        [moved(first, KeyState::Active, KeyState::Rotating), moved(reserve, KeyState::Distributed, KeyState::Active)];
+    assert!(moves.iter().all(|moved| step.records.contains(moved)), "{:?}", step.records);
+    assert!(step.records.contains(&Record::KeysInUse { node: node(1), keys: vec![reserve] }), "{:?}", step.records);
+    assert_eq!(world.feed(said(1, &[reserve])).records, []);
+
+    (2..=3).for_each(|n| world.up(n));
+    world.settle();
+    assert!(world.state.key(reserve).unwrap().in_use_by_all());
+    assert!(world.staged(&pair(1, 2)).unwrap() > reserve, "there is a reserve again");
+    world.pass(Millis::new(1_200), Millis::new(100));
+    assert_eq!(world.state.key(first).unwrap().state, Some(KeyState::Retired), "the overlap has an end");
     world.assert_replays();
 }
 

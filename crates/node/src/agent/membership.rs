@@ -25,6 +25,7 @@ impl Agent {
 
     /// Drops sessions, streams, keys and pool shared with `node`.
     fn cut(&mut self, node: &NodeId) {
+        self.renewals.a_node_is_cut_off();
         self.parts.network.pairs.isolate(node);
         if let Some(peer) = self.peers.remove(node) {
             peer.end();

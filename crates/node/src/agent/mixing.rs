@@ -42,6 +42,10 @@ pub(super) struct PeerSide {
 }
 
 impl PeerSide {
+    pub(super) fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
     pub(super) fn end(&self) {
         self.outbox.end();
     }
@@ -212,6 +216,8 @@ impl Agent {
                 Err(error) => return self.mismatch(&peer, key, error).await,
             },
             PeerMessage::Refuse { key } => return self.abandon(&peer, key, "the peer refused the mix").await,
+            PeerMessage::Renew { key } => return self.renew(&peer, key).await,
+            PeerMessage::Renewed { key } => return self.renewed(&peer, key).await,
             // The link and the KME take these from the session itself.
             PeerMessage::Kme(_) => {}
             PeerMessage::Quantum { .. } => {}

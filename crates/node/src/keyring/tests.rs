@@ -47,6 +47,29 @@ fn mixed(a: &mut KeyRing, b: &mut KeyRing, key: u64, pad: Option<[u8; 32]>) -> (
     (ours.commitment, theirs.commitment)
 }
 
+/// SM-02: a pair changes to the key both have proven to each other, once; not to one that only the
+/// hub vouches for, nor back. What the hub then does not know is undone.
+#[test]
+fn a_reserve_is_used_without_the_hub() {
+    let (mut a, mut b) = rings();
+    let (peer, first, reserve) = (node("n2"), KeyId::new(7), KeyId::new(8));
+    mixed(&mut a, &mut b, 7, None);
+    a.activate(&[Activation { key: first, replaces: None }]);
+    assert_eq!((a.reserve(&peer), a.in_use()), (None, vec![first]));
+    mixed(&mut a, &mut b, 8, None);
+    a.deliver(meta(9, false), share(1)).unwrap();
+    assert_eq!(a.reserve(&peer), Some(reserve), "what was not mixed is not proven to the peer");
+    assert!(!a.renew(&peer, KeyId::new(9)) && !a.renew(&node("n3"), reserve) && !a.renew(&peer, KeyId::new(6)));
+    drop(a.changes());
+    assert!(a.renew(&peer, reserve) && a.changes().rows, "what changed is to be written");
+    assert!(a.renew(&peer, reserve) && !a.changes().rows, "asked again it is done already");
+    assert!(!a.renew(&peer, first), "there is no way back");
+    assert_eq!((a.pair(&peer).1, a.state(first), a.reserve(&peer)), (Some(reserve), Some(KeyState::Rotating), None));
+
+    assert_eq!(a.reconcile(&[first], &a.ids()), [reserve, KeyId::new(9)]);
+    assert_eq!(a.pair(&peer).1, Some(first), "the key that the hub knows is in use again");
+}
+
 /// KM-04: both ends of a pair commit to the same key, and to another one where any part differs.
 #[test]
 fn every_part_of_a_mix_is_in_the_key() {
@@ -220,8 +243,16 @@ proptest! {
                     let ids: Vec<_> = known.iter().copied().map(KeyId::new).collect();
                     let among = ring.ids();
                     ring.reconcile(&ids, &among);
+                    let newest = |state, model: &BTreeMap<u64, KeyState>| {
+                        model.iter().filter(|(_, found)| **found == state).map(|(key, _)| *key).next_back()
+                    };
+                    let before = newest(Active, &model);
                     let dropped = model.keys().copied().filter(|key| !known.contains(key)).collect();
                     erase(dropped, &mut model, &mut gone);
+                    let lost = before.is_some_and(|key| !known.contains(&key)) && newest(Active, &model).is_none();
+                    if let Some(replaced) = newest(Rotating, &model).filter(|_| lost) {
+                        model.insert(replaced, Active);
+                    }
                 }
                 Act::Isolate => {
                     ring.isolate(&node("n2"));

@@ -132,6 +132,35 @@ async fn keys_are_mixed_and_rotated_under_traffic() {
     .await;
 }
 
+/// SM-02: the hub falls silent after a node was cut off; the pair changes to its reserve by itself and
+/// its stream goes on. A hub that is back hears of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pair_renews_its_key_while_the_hub_is_away() {
+    let (mut all, listen, _) = two(&[("n1", "n2")]).await;
+    for key in [1, 2] {
+        all.hub.deliver(key, true).await;
+        all.hub.receipts(key).await;
+    }
+    all.hub.activate(1, None).await;
+    let mut stream = through(&listen).await;
+    for name in ["n1", "n2"] {
+        all.hub.urgent(name, HubMessage::Isolate { node: node("n3"), epoch: 2 }).await;
+    }
+    all.hub.both("isolations", |message| matches!(message, NodeMessage::Isolated { epoch: 2, .. })).await;
+    all.hub.hang_up();
+    // whoever redials says at once what it uses
+    let uses = |peer: &types::NodeId, message| match message {
+        NodeMessage::Activated(keys) if keys.contains(&KeyId::new(2)) => Some(peer.clone()),
+        _ => None,
+    };
+    let one = all.hub.next("word of the reserve", uses).await;
+    let other =
+        all.hub.next("word of the other", |peer, message| uses(peer, message).filter(|peer| *peer != one)).await;
+    assert_ne!(one, other);
+    stream.write_all(b"!").await.unwrap();
+    assert_eq!(stream.read_u8().await.unwrap(), b'!');
+}
+
 /// KM-01, KM-07, KM-12: a node that is killed comes back with the same keys; one that the hub no
 /// longer knows is erased; a purge cuts streams, is answered, and leaves nothing to come back to.
 #[tokio::test(flavor = "multi_thread")]

@@ -114,6 +114,8 @@ pub(crate) struct Hub {
     sides: BTreeMap<NodeId, Side>,
     events: mpsc::UnboundedReceiver<Event>,
     pub(crate) links: BTreeMap<NodeId, Link>,
+    /// What the hub says of the life of keys.
+    pub(crate) life: Option<Millis>,
     _engine: Engine,
 }
 
@@ -206,7 +208,7 @@ impl Deployment {
         let (told, events) = mpsc::unbounded_channel();
         tokio::spawn(listen(listener, told, links.clone()));
         let sides = names.iter().map(|name| (node(name), Side { urgent: None, bulk: None, prekey: None })).collect();
-        let hub = Hub { entropy, sides, events, links, _engine: engine };
+        let hub = Hub { entropy, sides, events, links, life: None, _engine: engine };
         let nodes = configs.into_iter().map(|(name, config)| (name, Process { config, running: None })).collect();
         Self { hub, nodes, _dir: dir }
     }
@@ -300,6 +302,15 @@ impl Hub {
         .await;
     }
 
+    /// Ends every session; the nodes dial again after a while.
+    pub(crate) fn hang_up(&mut self) {
+        for side in self.sides.values_mut() {
+            for sender in [side.urgent.take(), side.bulk.take()].into_iter().flatten() {
+                sender.info().terminate();
+            }
+        }
+    }
+
     pub(crate) async fn urgent(&self, name: &str, message: HubMessage) {
         self.sides[&node(name)].urgent.as_ref().unwrap().send(&cbor::to_vec(&message)).await.unwrap();
     }
@@ -311,7 +322,7 @@ impl Hub {
     pub(crate) async fn roster(&self, name: &str, peers: &[&str], epoch: u64, keys: &[u64]) {
         let peers = peers.iter().map(|peer| node(peer)).collect();
         let keys = keys.iter().copied().map(KeyId::new).collect();
-        self.urgent(name, HubMessage::Roster { peers, epoch, keys }).await;
+        self.urgent(name, HubMessage::Roster { peers, epoch, keys, life: self.life }).await;
     }
 
     /// Delivers key `key` of `n1` and `n2` to both.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::deployment::{Mesh, assert_holds};
+use crate::deployment::{Mesh, assert_holds, qaudit, run, wait};
 
 /// How often; the full two hundred with `QECNET_LONG=1`.
 fn kills() -> usize {
@@ -32,4 +32,33 @@ fn killed_at_random_the_mesh_recovers_and_the_log_replays() {
             assert_holds(&log, &pins);
         }
     }
+}
+
+/// SM-02: the hub dies and does not come back for longer than a key may live. Every pair changes to its
+/// reserve by itself; once the hub is back the log has it, as the pairs' own doing, and replays.
+#[test]
+fn pairs_renew_their_keys_while_the_hub_is_dead() {
+    let mesh = Mesh::start(3, "15s");
+    let status = mesh.wait_status("every pair has a reserve", |status| {
+        status["keys"]["by_state"]["DISTRIBUTED"].as_u64().is_some_and(|staged| staged >= 3)
+    });
+    let (config, aside) = (mesh.dir().join("hub/config.toml"), mesh.dir().join("hub/config.aside"));
+    std::fs::rename(&config, &aside).unwrap();
+    mesh.kill("hub");
+    // both ends of a pair say so
+    let renewed = |node: &str| {
+        let log = std::fs::read_to_string(mesh.dir().join(format!("logs/{node}.log"))).unwrap_or_default();
+        log.lines().filter(|line| line.contains("the pair changed to its reserve")).count()
+    };
+    wait("every pair uses its reserve", || ["n1", "n2", "n3"].iter().all(|node| renewed(node) == 2).then_some(()));
+    std::fs::rename(&aside, &config).unwrap();
+    let later = mesh.wait_keyed();
+    let (log, pins) = mesh.export("renewed");
+    assert_holds(&log, &pins);
+    let size = |status: &serde_json::Value| status["log"]["size"].as_u64().unwrap();
+    let by_a_pair = (size(&status)..size(&later)).any(|entry| {
+        let shown = run(&qaudit(), &["show", log.to_str().unwrap(), "--at", &entry.to_string()]).expect(0).out;
+        shown.contains(r#""to":"ACTIVE","cause":"pair""#)
+    });
+    assert!(by_a_pair, "the log says who changed the keys");
 }
