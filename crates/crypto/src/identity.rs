@@ -111,6 +111,21 @@ impl IdentityKey {
         Self::from_seeds(secret_file::read_exact(path, FileKind::IDENTITY_KEY)?)
     }
 
+    /// Reads what is kept in the file, or keeps a fresh identity there.
+    ///
+    /// # Errors
+    /// As [`Self::load`], [`Self::generate`] and [`Self::save`].
+    pub fn load_or_generate(path: &Path, entropy: &Entropy) -> Result<Self, IdentityError> {
+        match Self::load(path) {
+            Err(IdentityError::File(SecretFileError::Missing { .. })) => {
+                let fresh = Self::generate(entropy)?;
+                fresh.save(path)?;
+                Ok(fresh)
+            }
+            other => other,
+        }
+    }
+
     /// The public half.
     pub fn public(&self) -> &IdentityPublic {
         &self.public

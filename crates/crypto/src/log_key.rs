@@ -90,6 +90,21 @@ impl LogSigner {
         Self::from_seeds(secret_file::read_exact(path, FileKind::LOG_KEY)?)
     }
 
+    /// Reads what is kept in the file, or keeps fresh keys there.
+    ///
+    /// # Errors
+    /// As [`Self::load`], [`Self::generate`] and [`Self::save`].
+    pub fn load_or_generate(path: &Path, entropy: &Entropy) -> Result<Self, LogKeyError> {
+        match Self::load(path) {
+            Err(LogKeyError::File(SecretFileError::Missing { .. })) => {
+                let fresh = Self::generate(entropy)?;
+                fresh.save(path)?;
+                Ok(fresh)
+            }
+            other => other,
+        }
+    }
+
     /// The Ed25519 public key.
     pub fn ed25519_public(&self) -> &[u8; 32] {
         &self.ed25519_public

@@ -62,45 +62,20 @@ pub struct Created {
 /// [`FilesError`].
 pub fn create(config: &HubConfig, entropy: &Entropy) -> Result<Created, FilesError> {
     let files = &config.files;
-    let identity = match IdentityKey::load(&files.identity) {
-        Err(IdentityError::File(SecretFileError::Missing { .. })) => {
-            let key = IdentityKey::generate(entropy)?;
-            key.save(&files.identity)?;
-            key
-        }
-        other => other?,
-    };
-    let log = match LogSigner::load(&files.log_key) {
-        Err(LogKeyError::File(SecretFileError::Missing { .. })) => {
-            let signer = LogSigner::generate(entropy)?;
-            signer.save(&files.log_key)?;
-            signer
-        }
-        other => other?,
-    };
+    let identity = IdentityKey::load_or_generate(&files.identity, entropy)?;
+    let log = LogSigner::load_or_generate(&files.log_key, entropy)?;
     if !files.master_key.exists() {
         let master = MasterKey::generate(entropy)?;
         secret_file::create(&files.master_key, FileKind::MASTER_KEY, master.expose())?;
     }
-    let mesh = tls_key(&files.tls, entropy)?;
-    let http = tls_key(&files.http_key, entropy)?;
+    let mesh = TlsKey::load_or_generate(&files.tls, entropy)?;
+    let http = TlsKey::load_or_generate(&files.http_key, entropy)?;
     Ok(Created {
         identity: identity.public().clone(),
         mesh_pin: mesh.pin(),
         http_pin: http.pin().to_string().parse().map_err(|_| FilesError::Pin)?,
         log_keys: log_keys(log, &config.boundary)?,
     })
-}
-
-fn tls_key(path: &Path, entropy: &Entropy) -> Result<TlsKey, FilesError> {
-    match TlsKey::load(path) {
-        Err(CertificateError::File(SecretFileError::Missing { .. })) => {
-            let key = TlsKey::generate(entropy)?;
-            key.save(path)?;
-            Ok(key)
-        }
-        other => Ok(other?),
-    }
 }
 
 /// The vkeys of the log of `boundary`.

@@ -52,22 +52,8 @@ pub struct Created {
 /// [`FilesError`].
 pub fn create(config: &NodeConfig, entropy: &Entropy) -> Result<Created, FilesError> {
     let files = &config.files;
-    let identity = match IdentityKey::load(&files.identity) {
-        Err(IdentityError::File(SecretFileError::Missing { .. })) => {
-            let key = IdentityKey::generate(entropy)?;
-            key.save(&files.identity)?;
-            key
-        }
-        other => other?,
-    };
-    let tls = match TlsKey::load(&files.tls) {
-        Err(CertificateError::File(SecretFileError::Missing { .. })) => {
-            let key = TlsKey::generate(entropy)?;
-            key.save(&files.tls)?;
-            key
-        }
-        other => other?,
-    };
+    let identity = IdentityKey::load_or_generate(&files.identity, entropy)?;
+    let tls = TlsKey::load_or_generate(&files.tls, entropy)?;
     if !files.master_key.exists() {
         let master = MasterKey::generate(entropy)?;
         secret_file::create(&files.master_key, FileKind::MASTER_KEY, master.expose())?;

@@ -134,6 +134,21 @@ impl TlsKey {
         Self::from_scalar(secret_file::read_exact(path, FileKind::TLS_KEY)?)
     }
 
+    /// Reads what is kept in the file, or keeps a fresh key there.
+    ///
+    /// # Errors
+    /// As [`Self::load`], [`Self::generate`] and [`Self::save`].
+    pub fn load_or_generate(path: &Path, entropy: &Entropy) -> Result<Self, CertificateError> {
+        match Self::load(path) {
+            Err(CertificateError::File(SecretFileError::Missing { .. })) => {
+                let fresh = Self::generate(entropy)?;
+                fresh.save(path)?;
+                Ok(fresh)
+            }
+            other => other,
+        }
+    }
+
     /// The pin of every certificate of this key: it survives renewal.
     pub fn pin(&self) -> SpkiPin {
         SpkiPin::of_key(&rcgen::PublicKeyData::subject_public_key_info(&self.pair))
