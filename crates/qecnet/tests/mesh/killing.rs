@@ -39,8 +39,11 @@ fn killed_at_random_the_mesh_recovers_and_the_log_replays() {
 #[test]
 fn pairs_renew_their_keys_while_the_hub_is_dead() {
     let mesh = Mesh::start(3, "15s");
-    let status = mesh.wait_status("every pair has a reserve", |status| {
-        status["keys"]["by_state"]["DISTRIBUTED"].as_u64().is_some_and(|staged| staged >= 3)
+    // from here on no rotation is due for a while
+    mesh.cli(&["keys", "rotate", "--type", "MESH_SESSION"]).expect(0);
+    let status = mesh.wait_status("every pair has a reserve, and the overlap is over", |status| {
+        let count = |state: &str| status["keys"]["by_state"][state].as_u64().unwrap_or(0);
+        count("DISTRIBUTED") >= 3 && count("ROTATING") == 0
     });
     let (config, aside) = (mesh.dir().join("hub/config.toml"), mesh.dir().join("hub/config.aside"));
     std::fs::rename(&config, &aside).unwrap();

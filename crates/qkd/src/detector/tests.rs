@@ -5,7 +5,7 @@ use crate::seeded::Seeded;
 use crate::source::Qubit;
 use types::mesh::Protocol;
 
-/// KM-08: where nothing disturbs a receiver, the short way over a frame finds the same clicks as the
+/// KM-09: where nothing disturbs a receiver, the short way over a frame finds the same clicks as the
 /// long one, of photons and of halves of pairs, several of which may share a slot.
 #[test]
 fn a_glance_sees_what_a_sweep_sees() {
