@@ -229,12 +229,7 @@ fn renewed(draft: &mut Draft<'_>, id: KeyId, key: &Key) -> bool {
     if slot.key_type() != KeyType::MeshSession || !is_reserve || !key.is_staged() || draft.state.any_isolated(slot) {
         return false;
     }
-    if let Some((old, current)) = draft.state.current(slot)
-        && current.state == Some(KeyState::Active)
-    {
-        draft.transition(old, KeyEvent::Replace, Cause::Pair);
-    }
-    rotation::activate(draft, slot, id, Cause::Pair);
+    rotation::rotate(draft, slot, Cause::Pair);
     true
 }
 

@@ -228,25 +228,20 @@ impl World {
     /// proved to each other. How many did.
     pub fn renew_pairs(&mut self) -> usize {
         let state = self.hub.state();
-        let alone = |node: &NodeId| !self.sessions.contains(node);
         let mut renewed = Vec::new();
-        for (id, key) in state.keys().iter().filter(|(_, key)| key.slot.ends().is_some() && key.is_staged()) {
-            let contents: Vec<_> = key.slot.participants().iter().map(|node| self.nodes[node].content(*id)).collect();
-            let proven = contents.iter().all(|content| content.is_some() && *content == contents[0]);
-            let cut_off = key
-                .slot
-                .participants()
-                .iter()
-                .any(|node| key.slot.participants().iter().any(|other| self.nodes[node].cut_off().contains(other)));
-            if proven && !cut_off && key.slot.participants().iter().all(alone) {
-                renewed.push((*id, key.slot.participants().to_vec(), state.current(&key.slot).map(|(id, _)| id)));
+        for (id, key) in state.keys().iter().filter(|(_, key)| key.is_staged()) {
+            let Some(pair) = key.slot.ends() else { continue };
+            let (Some(a), Some(b)) = (self.nodes.get(pair.a()), self.nodes.get(pair.b())) else { continue };
+            let alone = !self.sessions.contains(pair.a()) && !self.sessions.contains(pair.b());
+            let proven = a.content(*id).is_some() && a.content(*id) == b.content(*id);
+            let cut_off = a.cut_off().contains(pair.b()) || b.cut_off().contains(pair.a());
+            if alone && proven && !cut_off {
+                renewed.push((*id, pair, state.current(&key.slot).map(|(id, _)| id)));
             }
         }
-        for (id, participants, replaces) in &renewed {
-            for node in participants {
-                if let Some(node) = self.nodes.get_mut(node) {
-                    node.renew(*id, *replaces);
-                }
+        for (id, pair, replaces) in &renewed {
+            for end in [pair.a(), pair.b()] {
+                self.nodes.entry(end.clone()).and_modify(|node| node.renew(*id, *replaces));
             }
         }
         renewed.len()
