@@ -170,7 +170,7 @@ impl Arrivals {
         let mut reader = Reader::new(bytes);
         let span = Span::read(&mut reader, ARRIVALS)?;
         let count = count(&mut reader, 1)?;
-        let steps = &bytes[bytes.len() - reader.left()..];
+        let steps = reader.rest();
         walk(&mut reader, span, count, |_| {})?;
         Ok((span, count, steps))
     }

@@ -7,9 +7,10 @@
 use std::f64::consts::FRAC_1_SQRT_2;
 
 use super::{Attack, Carried, Fibre};
-use crate::bits::Picked;
+use crate::bits::Bits;
 use crate::entropy::{Entropy, Skip};
 use crate::light::{Arrivals, Bunch, Bunches, Choices, NOTICED, Outcomes, Span};
+use crate::params::MAX_ARRIVALS;
 use crate::source::FrameError;
 use crate::wire::WireError;
 
@@ -59,13 +60,12 @@ impl<E: Entropy> Fibre<E> {
         let mean = self.pairs.mean * any;
         let pump = Skip::new(mean / (1.0 + mean));
         let is_tapped = self.tap.is_some();
-        let room = (f64::from(span.pulses) * mean * 1.2) as usize;
-        let (mut pairs, mut at_a, mut at_b) = (Vec::with_capacity(room), Vec::new(), Vec::new());
-        at_a.reserve(room);
-        at_b.reserve(room);
+        let room = ((f64::from(span.pulses) * mean * 1.2) as usize).min(MAX_ARRIVALS);
+        let (mut pairs, mut at_a, mut at_b) =
+            (Vec::with_capacity(room), Vec::with_capacity(room), Vec::with_capacity(room));
         let mut fakes = Vec::new();
         let mut slot = self.rolls.gap(&pump);
-        while slot < u64::from(span.pulses) && pairs.len() < crate::params::MAX_ARRIVALS {
+        while slot < u64::from(span.pulses) && pairs.len() < MAX_ARRIVALS {
             let roll = self.rolls.coarse() * any;
             let mut pair = Pair { slot: slot as u32, state: State::Entangled };
             let number = pairs.len() as u32;
@@ -132,11 +132,11 @@ impl<E: Entropy> Fibre<E> {
         let arrived = if is_a { &mut train.at_a } else { &mut train.at_b };
         let arrived = arrived.take_if(|numbers| numbers.len() == choices.codes.len()).ok_or(WireError::Number)?;
         let mut pairs = std::mem::take(&mut train.pairs);
-        let mut bits = Picked::with_capacity(arrived.len());
+        let mut bits = Bits::with_capacity(arrived.len());
         for (&number, &code) in arrived.iter().zip(&choices.codes) {
             if code & NOTICED != 0 {
                 let (_, bit) = self.collapse(&mut pairs[number as usize], ANGLES[usize::from(code & 3)], is_a);
-                bits.push_if(true, bit);
+                bits.push(bit);
             }
         }
         let train = &mut self.paired[at];
@@ -144,7 +144,7 @@ impl<E: Entropy> Fibre<E> {
         if train.at_a.is_none() && train.at_b.is_none() {
             self.paired.remove(at);
         }
-        Ok(Some(Outcomes { span: choices.span, bits: bits.bits() }.encode()))
+        Ok(Some(Outcomes { span: choices.span, bits }.encode()))
     }
 
     /// Measures one half of `pair` at `angle`, by Born's rule; the angle and the bit.
