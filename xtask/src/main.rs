@@ -2,6 +2,7 @@
 //! check is checked here, so that it holds without anyone remembering it.
 
 mod arrows;
+mod level;
 mod purity;
 mod requirements;
 mod shape;
@@ -30,16 +31,23 @@ fn main() -> ExitCode {
 }
 
 fn run() -> anyhow::Result<Vec<String>> {
-    let task = std::env::args().nth(1);
-    if task.as_deref() != Some("tidy") {
-        bail!("the only task is `tidy`: run `cargo xtask tidy`");
-    }
     let root = workspace_root()?;
+    match std::env::args().nth(1).as_deref() {
+        Some("tidy") => tidy(&root),
+        Some("levels") => {
+            print!("{}", requirements::levels(&root)?);
+            Ok(Vec::new())
+        }
+        _ => bail!("name a task: `cargo xtask tidy` checks, `cargo xtask levels` shows what proves each requirement"),
+    }
+}
+
+fn tidy(root: &Path) -> anyhow::Result<Vec<String>> {
     let mut problems = Vec::new();
-    problems.extend(arrows::check(&root)?);
-    problems.extend(purity::check(&root)?);
-    problems.extend(shape::check(&root)?);
-    problems.extend(requirements::check(&root)?);
+    problems.extend(arrows::check(root)?);
+    problems.extend(purity::check(root)?);
+    problems.extend(shape::check(root)?);
+    problems.extend(requirements::check(root)?);
     Ok(problems)
 }
 

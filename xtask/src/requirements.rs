@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use crate::source;
+use crate::level::Tests;
 
 /// Every requirement ID of the source documents.
 const IDS: &[&str] = &[
@@ -19,35 +19,84 @@ const IDS: &[&str] = &[
 ];
 
 pub(crate) fn check(root: &Path) -> anyhow::Result<Vec<String>> {
-    let path = root.join("docs/REQUIREMENTS.md");
-    let table = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let tests = test_names(root)?;
-    Ok(problems(&table, &tests, |file| root.join(file).exists()))
+    let tests = Tests::read(root)?;
+    Ok(problems(&table(root)?, &tests, |file| root.join(file).exists()))
 }
 
-fn problems(table: &str, tests: &BTreeSet<String>, exists: impl Fn(&str) -> bool) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut seen = BTreeSet::new();
-    for row in table.lines().filter(|line| line.starts_with("| ")) {
-        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
-        let [id, _state, code, proofs, ..] = cells.as_slice() else { continue };
-        if !IDS.contains(id) {
-            continue;
-        }
-        if !seen.insert((*id).to_owned()) {
-            found.push(format!("docs/REQUIREMENTS.md: {id} has two rows"));
-        }
-        for file in quoted(code).filter(|file| !exists(file)) {
-            found.push(format!("docs/REQUIREMENTS.md: {id} names `{file}`, which does not exist"));
-        }
-        for test in quoted(proofs).filter(|test| !tests.contains(*test)) {
-            found.push(format!("docs/REQUIREMENTS.md: {id} names the test `{test}`, which does not exist"));
+/// Each requirement with its state and the tests that prove it, those on the real path marked.
+pub(crate) fn levels(root: &Path) -> anyhow::Result<String> {
+    let (table, tests) = (table(root)?, Tests::read(root)?);
+    let mut shown = String::new();
+    for row in rows(&table) {
+        shown.push_str(&format!("{} {}\n", row.id, row.state));
+        for test in row.tests() {
+            let level = if tests.real.contains(test) { "real path" } else { "in parts" };
+            shown.push_str(&format!("    {level:<10}{test}\n"));
         }
     }
-    found.extend(
-        IDS.iter().filter(|id| !seen.contains(**id)).map(|id| format!("docs/REQUIREMENTS.md: {id} has no row")),
-    );
-    found
+    Ok(shown)
+}
+
+fn table(root: &Path) -> anyhow::Result<String> {
+    let path = root.join("docs/REQUIREMENTS.md");
+    fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// A row of the table.
+struct Row<'t> {
+    id: &'t str,
+    state: &'t str,
+    code: &'t str,
+    proofs: &'t str,
+    missing: &'t str,
+}
+
+impl<'t> Row<'t> {
+    fn tests(&self) -> impl Iterator<Item = &'t str> {
+        quoted(self.proofs)
+    }
+}
+
+fn rows(table: &str) -> impl Iterator<Item = Row<'_>> {
+    table.lines().filter(|line| line.starts_with("| ")).filter_map(|row| {
+        let row = row.strip_prefix('|')?.strip_suffix('|')?;
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let [id, state, code, proofs, missing] = *cells.as_slice() else { return None };
+        IDS.contains(&id).then_some(Row { id, state, code, proofs, missing })
+    })
+}
+
+fn problems(table: &str, tests: &Tests, exists: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut seen = BTreeSet::new();
+    for row in rows(table) {
+        if !seen.insert(row.id) {
+            found.push(format!("{} has two rows", row.id));
+        }
+        found.extend(
+            quoted(row.code)
+                .filter(|file| !exists(file))
+                .map(|file| format!("{} names `{file}`, which does not exist", row.id)),
+        );
+        let unknown = row.tests().filter(|test| !tests.all.contains(*test));
+        found.extend(unknown.map(|test| format!("{} names the test `{test}`, which does not exist", row.id)));
+        found.extend(overstated(&row, tests));
+    }
+    found.extend(IDS.iter().filter(|id| !seen.contains(**id)).map(|id| format!("{id} has no row")));
+    found.into_iter().map(|problem| format!("docs/REQUIREMENTS.md: {problem}")).collect()
+}
+
+/// What a row says of itself beyond what its tests show.
+fn overstated(row: &Row<'_>, tests: &Tests) -> Option<String> {
+    match row.state {
+        "done" if !row.tests().any(|test| tests.real.contains(test)) => {
+            Some(format!("{} is `done` and no test of it runs what ships; name one or make it `part`", row.id))
+        }
+        "done" => None,
+        "part" | "open" if row.missing.is_empty() => Some(format!("{} does not say what is missing", row.id)),
+        "part" | "open" => None,
+        other => Some(format!("{} is `{other}`: say `done`, `part` or `open`", row.id)),
+    }
 }
 
 /// The words in backquotes of a cell.
@@ -55,37 +104,34 @@ fn quoted(cell: &str) -> impl Iterator<Item = &str> {
     cell.split('`').skip(1).step_by(2)
 }
 
-/// Names of all test functions of the workspace.
-fn test_names(root: &Path) -> anyhow::Result<BTreeSet<String>> {
-    let mut names = BTreeSet::new();
-    for dir in ["crates", "xtask"] {
-        for path in source::rust_files(&root.join(dir))? {
-            let text = fs::read_to_string(&path)?;
-            let mut lines = text.lines().map(str::trim_start).peekable();
-            while let Some(line) = lines.next() {
-                if !line.starts_with("#[test]") && !line.starts_with("#[tokio::test") {
-                    continue;
-                }
-                let declared = lines.by_ref().find_map(|line| line.split_once("fn ").map(|(_, rest)| rest));
-                names.extend(declared.and_then(|rest| rest.split('(').next()).map(str::to_owned));
-            }
-        }
-    }
-    Ok(names)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::{IDS, problems};
+    use crate::level::Tests;
+
+    fn table(state: &str, missing: &str) -> String {
+        IDS.iter().map(|id| format!("| {id} | {state} | `a.rs` | `works` | {missing} |\n")).collect()
+    }
+
+    fn tests(real: bool) -> Tests {
+        let mut tests = Tests::default();
+        tests.all.insert("works".to_owned());
+        tests.real.extend(real.then(|| "works".to_owned()));
+        tests
+    }
 
     #[test]
     fn a_row_that_names_a_missing_test_is_found() {
-        let table: String = IDS.iter().map(|id| format!("| {id} | done | `a.rs` | `works` |\n")).collect();
-        let tests = BTreeSet::from(["works".to_owned()]);
-        assert!(problems(&table, &tests, |_| true).is_empty());
-        assert_eq!(problems(&table, &BTreeSet::new(), |_| true).len(), IDS.len());
-        assert_eq!(problems("", &tests, |_| true).len(), IDS.len());
+        assert!(problems(&table("done", ""), &tests(true), |_| true).is_empty());
+        assert_eq!(problems(&table("part", "much"), &Tests::default(), |_| true).len(), IDS.len());
+        assert_eq!(problems("", &tests(true), |_| true).len(), IDS.len());
+    }
+
+    #[test]
+    fn h12_a_row_is_done_only_with_a_test_of_what_ships() {
+        assert_eq!(problems(&table("done", ""), &tests(false), |_| true).len(), IDS.len());
+        assert!(problems(&table("part", "the running mesh"), &tests(false), |_| true).is_empty());
+        assert_eq!(problems(&table("part", ""), &tests(true), |_| true).len(), IDS.len());
+        assert_eq!(problems(&table("nearly", "a bit"), &tests(true), |_| true).len(), IDS.len());
     }
 }
