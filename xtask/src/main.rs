@@ -8,6 +8,7 @@ mod requirements;
 mod shape;
 mod source;
 
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -35,7 +36,7 @@ fn run() -> anyhow::Result<Vec<String>> {
     match std::env::args().nth(1).as_deref() {
         Some("tidy") => tidy(&root),
         Some("levels") => {
-            print!("{}", requirements::levels(&root)?);
+            io::stdout().write_all(requirements::levels(&root)?.as_bytes())?;
             Ok(Vec::new())
         }
         _ => bail!("name a task: `cargo xtask tidy` checks, `cargo xtask levels` shows what proves each requirement"),
