@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use kernel::record::{Principal, RecoveryStep, Response};
+pub use kernel::view::{Attention, QuarantineBrief};
 use serde::{Deserialize, Serialize};
 use types::mesh::{
     Delivery, ForwardSpec, Function, KeyState, KeyType, LinkAlarm, LinkFigures, NodeState, Protocol, Severity,
@@ -106,6 +107,8 @@ pub struct StatusView {
     pub keys: KeyCounts,
     /// Its incidents, counted.
     pub incidents: IncidentCounts,
+    /// What waits for people.
+    pub attention: Attention,
     /// Whether responses wait for approval (SM-09).
     pub assisted: bool,
 }
@@ -392,7 +395,7 @@ pub fn fraction(ppm: u32) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{IncidentCounts, KeyCounts, LinkBrief, LogView, NodeBrief, StatusView, Topic, fraction};
+    use super::{Attention, IncidentCounts, KeyCounts, LinkBrief, LogView, NodeBrief, StatusView, Topic, fraction};
     use types::mesh::{Delivery, Function, KeyState, KeyType, NodeState};
     use types::{Hash, NodeId};
 
@@ -415,6 +418,7 @@ mod tests {
             }],
             keys: KeyCounts { by_state: [(KeyState::Active, 4)].into(), by_type: [(KeyType::MeshSession, 4)].into() },
             incidents: IncidentCounts { open: 1 },
+            attention: Attention { reviews_owed: 2, ..Attention::default() },
             assisted: false,
         };
         let expected = serde_json::json!({
@@ -425,6 +429,7 @@ mod tests {
                        "pool_bits": 9, "delivery": "qkd+kem"}],
             "keys": {"by_state": {"ACTIVE": 4}, "by_type": {"MESH_SESSION": 4}},
             "incidents": {"open": 1},
+            "attention": {"isolated": [], "quarantined": [], "reviews_owed": 2, "approvals_waiting": 0},
             "assisted": false,
         });
         assert_eq!(serde_json::to_value(&status).unwrap(), expected);

@@ -48,6 +48,7 @@ pub(crate) fn status(look: &Look<'_>) -> Option<StatusView> {
         links: state.links().iter().map(|(id, link)| brief(id, link)).collect(),
         keys: KeyCounts { by_state: counts.by_state, by_type: counts.by_type },
         incidents: IncidentCounts { open: state.open_incidents().count() as u64 },
+        attention: state.attention(look.now),
         assisted: state.assisted(),
     })
 }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
-use types::mesh::{Delivery, Function, KeyState, KeyType, NodeState};
-use types::{BoundaryId, LinkId, NodeId};
+use serde::{Deserialize, Serialize};
+use types::mesh::{Delivery, Function, KeyState, KeyType, NodeState, Subject};
+use types::{BoundaryId, IncidentId, LinkId, NodeId, OperatorId, Timestamp};
 
 use crate::state::State;
 use crate::state::mesh::Link;
@@ -22,8 +22,43 @@ pub struct Status {
     pub keys: KeyCounts,
     /// Incidents, counted.
     pub incidents: IncidentCounts,
+    /// What waits for people.
+    pub attention: Attention,
     /// Whether assisted mode is on.
     pub assisted: bool,
+}
+
+/// What waits for people: where anything is in it, the boundary is not at rest.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attention {
+    /// Nodes that are cut off, those under quarantine included.
+    pub isolated: Vec<NodeId>,
+    /// What one person cut off for a while by break-glass, and nobody confirmed yet.
+    pub quarantined: Vec<QuarantineBrief>,
+    /// Incidents whose response took something from somebody, which are over and not reviewed (SM-08e).
+    pub reviews_owed: u64,
+    /// Requests that wait for approvals.
+    pub approvals_waiting: u64,
+}
+
+/// A quarantine in one line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuarantineBrief {
+    /// The node, or the operator whose credential it is.
+    pub subject: Subject,
+    /// Who broke the glass.
+    pub by: OperatorId,
+    /// When it lapses.
+    pub until: Timestamp,
+    /// Its incident.
+    pub incident: IncidentId,
+}
+
+impl Attention {
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A node in one line.
@@ -100,7 +135,19 @@ impl State {
             links: self.links().iter().map(|(id, link)| LinkStatus::new(id, link)).collect(),
             keys: self.key_counts(),
             incidents: IncidentCounts { open: self.open_incidents().count() as u64 },
+            attention: self.attention(self.clock()),
             assisted: self.assisted(),
+        }
+    }
+
+    /// What waits for people at `now`.
+    pub fn attention(&self, now: Timestamp) -> Attention {
+        let isolated = self.nodes().iter().filter(|(_, node)| node.state == NodeState::Isolated);
+        Attention {
+            isolated: isolated.map(|(id, _)| id.clone()).collect(),
+            quarantined: Vec::new(),
+            reviews_owed: self.incidents().values().filter(|incident| incident.owes_review()).count() as u64,
+            approvals_waiting: self.access().held().values().filter(|held| now < held.expires).count() as u64,
         }
     }
 

@@ -138,3 +138,13 @@ pub struct Noted {
     #[n(4)]
     pub at: Timestamp,
 }
+
+impl Incident {
+    /// Whether a review is owed: it is over, and what the engine did about it took something from
+    /// somebody (SM-08e).
+    pub fn owes_review(&self) -> bool {
+        let took = |response: &Response| !matches!(response, Response::Watch(_) | Response::Reauthenticate(_));
+        let mut done = self.responses.iter().filter(|(_, state)| **state == ResponseState::Done);
+        self.state == IncidentState::Settled && done.any(|(response, _)| took(response))
+    }
+}
