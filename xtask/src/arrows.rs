@@ -24,6 +24,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("hub", &["types", "evidence", "kernel", "crypto", "store", "session", "api", "qkd", "link", "guard"]),
     ("sim", &["types", "evidence", "kernel"]),
     ("qaudit", &["types", "evidence", "kernel", "crypto"]),
+    // for tests: nobody ships it, so no arrow leads to it
+    ("adversary", &["types", "evidence", "kernel", "crypto", "session", "api", "kme", "hub", "node"]),
     (
         "qecnet",
         &["types", "evidence", "kernel", "crypto", "store", "session", "api", "qkd", "link", "kme", "hub", "node"],

@@ -8,8 +8,7 @@ use kernel::event::{Command, Event};
 use types::Millis;
 use types::mesh::SignalKind;
 
-use crate::deployment::Deployment;
-use crate::mesh::{newest_active, replay, start, until, until_keyed};
+use adversary::{Deployment, newest_active, replay, start, until, until_keyed};
 
 /// KM-01, QT-10: an hour back. Entries keep their order and nothing stops; one signal tells of it.
 /// Nothing comes due meanwhile, and keys rotate again once the clock is right. The log replays.

@@ -5,7 +5,7 @@ use hyper::Method;
 use kernel::event::Command;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::deployment::Deployment;
+use adversary::Deployment;
 
 /// QT-13, SM-07a: the link works once; the session is a cookie no script can read.
 #[tokio::test(flavor = "multi_thread")]

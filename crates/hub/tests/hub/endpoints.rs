@@ -6,7 +6,7 @@ use kernel::event::{Command, NodeSpec};
 use types::mesh::{ForwardSpec, Function, KeyType, SignalKind, Subject};
 use types::{ForwardId, Hash, IncidentId, RequestId, cbor};
 
-use crate::deployment::{Deployment, GROUPS};
+use adversary::{Deployment, GROUPS};
 
 const PATHS: &[&str] = &[
     routes::REQUESTS,

@@ -9,7 +9,7 @@ use hyper::Method;
 use kernel::event::Command;
 use types::Hash;
 
-use crate::deployment::Deployment;
+use adversary::Deployment;
 
 /// Checks a bundle to its end, every entry being one of the kernel's.
 fn audit(bundle: &[u8], pins: &Pins) -> Summary {

@@ -2,7 +2,6 @@
 
 mod clock;
 mod console;
-mod deployment;
 mod endpoints;
 mod evidence_out;
 mod mesh;

@@ -5,7 +5,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use hub::{Hub, StartError};
 use kernel::event::Command;
 
-use crate::deployment::Deployment;
+use adversary::Deployment;
 
 async fn begun() -> Deployment {
     let deployment = Deployment::new(1);

@@ -6,7 +6,7 @@ use hyper::Method;
 use kernel::event::{Command, SignedRequest};
 use types::{Hash, Millis, cbor};
 
-use crate::deployment::{Answered, Deployment};
+use adversary::{Answered, Deployment};
 
 async fn post(deployment: &Deployment, hub: &hub::Hub, signed: &SignedRequest) -> Answered {
     deployment.exchange(hub, Method::POST, routes::REQUESTS, &[], cbor::to_vec(signed)).await

@@ -5,7 +5,7 @@ use kernel::event::Command;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::deployment::Deployment;
+use adversary::Deployment;
 
 /// Idle connections stall a known server: two hundred callers that say nothing, or
 /// one byte of everything, do not keep others from being answered.

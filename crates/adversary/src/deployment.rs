@@ -1,4 +1,4 @@
-//! A hub in a folder of its own, and callers of it.
+//! What is attacked: a hub and its nodes in a folder of their own, and who calls them.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,16 +17,17 @@ use hyper::{Method, Response};
 use hyper_util::rt::TokioIo;
 use kernel::event::{Command, Request, SignedRequest};
 use node::NodeConfig;
-use rustls::pki_types::ServerName;
 use session::{TrustEntry, TrustStore};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use types::mesh::Function;
 use types::{Hash, LinkId, Millis, NodeId, OperatorId};
 
-pub(crate) const GROUPS: &[(&str, &[&str])] = &[
+use crate::{HostileNode, HostileOperator, Outsider};
+
+/// The operators, and the groups each is in.
+pub const GROUPS: &[(&str, &[&str])] = &[
     ("op1", &["operators", "duty"]),
     ("op2", &["operators", "duty"]),
     ("plain", &["operators"]),
@@ -35,12 +36,18 @@ pub(crate) const GROUPS: &[(&str, &[&str])] = &[
 ];
 
 /// A deployment on disk.
-pub(crate) struct Deployment {
-    pub(crate) dir: TempDir,
-    pub(crate) config: HubConfig,
-    pub(crate) created: Created,
-    pub(crate) entropy: Arc<Entropy>,
-    pub(crate) nodes: Vec<NodeConfig>,
+#[derive(Debug)]
+pub struct Deployment {
+    /// Its folder, gone with it.
+    pub dir: TempDir,
+    /// The hub's configuration.
+    pub config: HubConfig,
+    /// What others must know of the hub.
+    pub created: Created,
+    /// Where secrets come from.
+    pub entropy: Arc<Entropy>,
+    /// Its nodes, `n1` and so on.
+    pub nodes: Vec<NodeConfig>,
 }
 
 fn operator_id(name: &str) -> OperatorId {
@@ -49,12 +56,12 @@ fn operator_id(name: &str) -> OperatorId {
 
 impl Deployment {
     /// A hub with `nodes` nodes and the operators of [`GROUPS`], and no quantum links.
-    pub(crate) fn new(nodes: usize) -> Self {
+    pub fn new(nodes: usize) -> Self {
         Self::with_links(nodes, false)
     }
 
     /// As [`Self::new`], with a quantum link between each pair of nodes where `linked`.
-    pub(crate) fn with_links(nodes: usize, linked: bool) -> Self {
+    pub fn with_links(nodes: usize, linked: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let entropy = Arc::new(Entropy::system().unwrap());
         let text = "boundary = \"site\"\nlisten = \"127.0.0.1:0\"\nmesh_listen = \"127.0.0.1:0\"\n";
@@ -100,11 +107,23 @@ impl Deployment {
         Self { dir, config, created, entropy, nodes: node_configs }
     }
 
-    pub(crate) async fn start(&self) -> Hub {
+    /// Starts the hub.
+    pub async fn start(&self) -> Hub {
         Hub::start(self.config.clone()).await.unwrap()
     }
 
-    pub(crate) fn client_config(&self, address: SocketAddr) -> ClientConfig {
+    /// Node `n{at}` in hostile hands.
+    pub fn hostile_node(&self, at: usize) -> HostileNode {
+        HostileNode::new(&self.nodes[at - 1])
+    }
+
+    /// An operator in hostile hands.
+    pub fn hostile_operator(&self, hub: &Hub, operator: &str) -> HostileOperator {
+        HostileOperator::new(operator_id(operator), self.key(operator), self.client_config(hub.http_address()))
+    }
+
+    /// How an operator's client knows a hub at `address`.
+    pub fn client_config(&self, address: SocketAddr) -> ClientConfig {
         ClientConfig {
             address: address.to_string(),
             boundary: self.config.boundary.clone(),
@@ -113,16 +132,18 @@ impl Deployment {
         }
     }
 
-    pub(crate) fn client(&self, hub: &Hub, operator: &str) -> Client {
+    /// The product's client, as `operator`.
+    pub fn client(&self, hub: &Hub, operator: &str) -> Client {
         Client::new(self.client_config(hub.http_address()), operator_id(operator), self.key(operator)).unwrap()
     }
 
-    pub(crate) fn key(&self, operator: &str) -> IdentityKey {
+    /// The key of `operator`.
+    pub fn key(&self, operator: &str) -> IdentityKey {
         IdentityKey::load(&self.dir.path().join(format!("{operator}.key"))).unwrap()
     }
 
     /// A request as a client of our own would make it.
-    pub(crate) fn signed(&self, operator: &str, command: Command) -> SignedRequest {
+    pub fn signed(&self, operator: &str, command: Command) -> SignedRequest {
         let request = Request {
             boundary: self.config.boundary.clone(),
             operator: operator_id(operator),
@@ -135,15 +156,12 @@ impl Deployment {
     }
 
     /// A TLS connection to the operators' listener.
-    pub(crate) async fn connect(&self, hub: &Hub) -> TlsStream<TcpStream> {
-        let config = api::tls::client_config(self.created.http_pin).unwrap();
-        let stream = TcpStream::connect(hub.http_address()).await.unwrap();
-        let name = ServerName::try_from(api::tls::SERVER_NAME).unwrap();
-        TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
+    pub async fn connect(&self, hub: &Hub) -> TlsStream<TcpStream> {
+        Outsider::default().tls(hub.http_address(), self.created.http_pin).await.unwrap()
     }
 
     /// One exchange on a connection of its own.
-    pub(crate) async fn exchange(
+    pub async fn exchange(
         &self,
         hub: &Hub,
         method: Method,
@@ -151,41 +169,64 @@ impl Deployment {
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> Answered {
-        let stream = TokioIo::new(self.connect(hub).await);
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.unwrap();
+        Answered::exchange(self.connect(hub).await, method, path, headers, body.into()).await.unwrap()
+    }
+}
+
+/// A response, read whole.
+#[derive(Debug, Clone)]
+pub struct Answered {
+    /// HTTP status.
+    pub status: u16,
+    /// Header fields by their names.
+    pub headers: BTreeMap<String, String>,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl Answered {
+    /// One exchange over `stream`.
+    ///
+    /// # Errors
+    /// What broke the connection.
+    pub async fn exchange(
+        stream: TlsStream<TcpStream>,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> std::io::Result<Self> {
+        let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
+        let (mut sender, connection) = handshake.map_err(std::io::Error::other)?;
         let connection = tokio::spawn(connection);
         let mut request = hyper::Request::builder().method(method).uri(path).header("host", "localhost");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let response = sender.send_request(request.body(Full::new(body.into())).unwrap()).await.unwrap();
-        let answered = Answered::read(response).await;
+        let sent = sender.send_request(request.body(Full::new(body)).unwrap()).await;
+        let answered = match sent {
+            Ok(response) => Self::read(response).await,
+            Err(error) => Err(std::io::Error::other(error)),
+        };
         connection.abort();
         answered
     }
-}
 
-/// A response, read whole.
-pub(crate) struct Answered {
-    pub(crate) status: u16,
-    pub(crate) headers: BTreeMap<String, String>,
-    pub(crate) body: Bytes,
-}
-
-impl Answered {
-    async fn read(response: Response<hyper::body::Incoming>) -> Self {
+    async fn read(response: Response<hyper::body::Incoming>) -> std::io::Result<Self> {
         let headers = response.headers().iter();
         let headers = headers.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect();
         let status = response.status().as_u16();
-        Self { status, headers, body: response.into_body().collect().await.unwrap().to_bytes() }
+        let body = response.into_body().collect().await.map_err(std::io::Error::other)?.to_bytes();
+        Ok(Self { status, headers, body })
     }
 
-    pub(crate) fn json(&self) -> serde_json::Value {
+    /// The body as JSON.
+    pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap()
     }
 
     /// The error's code, or the answer's result.
-    pub(crate) fn word(&self) -> String {
+    pub fn word(&self) -> String {
         let json = self.json();
         json["code"].as_str().or(json["result"].as_str()).unwrap_or("?").to_owned()
     }
