@@ -22,6 +22,9 @@ const STARTS: &[(&str, &str)] =
 /// What cargo sets to the path of a shipped binary.
 const BINARY: &str = "CARGO_BIN_EXE_";
 
+/// Where deployments under attack are made, and how a test target names it: what it calls there is followed too.
+const KIT: (&str, &str) = ("crates/adversary/src", "adversary::");
+
 /// All tests of the workspace by name, and which of them are on the real path.
 #[derive(Debug, Default)]
 pub(crate) struct Tests {
@@ -32,16 +35,17 @@ pub(crate) struct Tests {
 impl Tests {
     pub(crate) fn read(root: &Path) -> anyhow::Result<Self> {
         let mut tests = Self::default();
+        let kit = files(&root.join(KIT.0))?;
         for dir in ["crates", "xtask"] {
-            let files = source::rust_files(&root.join(dir))?;
-            let mut targets: BTreeMap<Option<PathBuf>, Vec<Function>> = BTreeMap::new();
-            for path in files {
-                let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-                let functions = functions(&text).with_context(|| format!("cannot parse {}", path.display()))?;
-                targets.entry(target(&path)).or_default().extend(functions);
+            let mut targets: BTreeMap<Option<PathBuf>, Target> = BTreeMap::new();
+            for (path, text) in files(&root.join(dir))? {
+                targets.entry(target(&path)).or_default().add(&path, &text)?;
             }
-            for (target, functions) in targets {
-                tests.take(&functions, target.is_some());
+            for (name, mut target) in targets {
+                if name.is_some() && target.uses_kit {
+                    kit.iter().try_for_each(|(path, text)| target.add(path, text))?;
+                }
+                tests.take(&target.functions, name.is_some());
             }
         }
         Ok(tests)
@@ -55,6 +59,30 @@ impl Tests {
                 self.real.insert(function.name.clone());
             }
         }
+    }
+}
+
+/// Rust files under `dir` with their texts.
+fn files(dir: &Path) -> anyhow::Result<Vec<(PathBuf, String)>> {
+    let read = |path: PathBuf| {
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok((path, text))
+    };
+    source::rust_files(dir)?.into_iter().map(read).collect()
+}
+
+/// What is compiled into one test.
+#[derive(Default)]
+struct Target {
+    functions: Vec<Function>,
+    uses_kit: bool,
+}
+
+impl Target {
+    fn add(&mut self, path: &Path, text: &str) -> anyhow::Result<()> {
+        self.functions.extend(functions(text).with_context(|| format!("cannot parse {}", path.display()))?);
+        self.uses_kit |= text.contains(KIT.1);
+        Ok(())
     }
 }
 
