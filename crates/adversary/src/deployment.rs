@@ -74,6 +74,7 @@ impl Deployment {
                 id: operator_id(name),
                 groups: groups.iter().map(ToString::to_string).collect(),
                 identity: hex::encode(key.public().to_bytes()),
+                life: Span(kernel::operators::LIFE),
             });
         }
         config.mesh_listen = free_address();
@@ -129,12 +130,14 @@ impl Deployment {
             boundary: self.config.boundary.clone(),
             tls_pin: self.created.http_pin,
             log_keys: self.created.log_keys.clone(),
+            operators: Vec::new(),
         }
     }
 
     /// The product's client, as `operator`.
     pub fn client(&self, hub: &Hub, operator: &str) -> Client {
-        Client::new(self.client_config(hub.http_address()), operator_id(operator), self.key(operator)).unwrap()
+        let config = self.client_config(hub.http_address());
+        Client::new(config, operator_id(operator), self.key(operator)).unwrap().with_reason("a drill")
     }
 
     /// The key of `operator`.
@@ -151,6 +154,7 @@ impl Deployment {
             at: hub::system_time(),
             grant: None,
             command,
+            reason: "a drill".to_owned(),
         };
         api::request::sign(&self.key(operator), request).unwrap()
     }

@@ -52,6 +52,7 @@ impl HostileOperator {
             at,
             grant: None,
             command,
+            reason: "a drill".to_owned(),
         })
     }
 

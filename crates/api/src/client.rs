@@ -120,6 +120,7 @@ pub struct Client {
     config: ClientConfig,
     policy: CheckpointPolicy,
     operator: OperatorId,
+    reason: String,
     key: IdentityKey,
     entropy: Entropy,
     tls: tokio_rustls::TlsConnector,
@@ -156,6 +157,7 @@ impl Client {
         Ok(Self {
             policy,
             operator,
+            reason: String::new(),
             key,
             entropy: Entropy::system()?,
             tls: tokio_rustls::TlsConnector::from(Arc::new(tls)),
@@ -171,6 +173,13 @@ impl Client {
     pub fn from_files(config: &Path, operator: OperatorId, key: &Path) -> Result<Self, ClientError> {
         let key = IdentityKey::load(key)?;
         Self::new(ClientConfig::load(config)?, operator, key)
+    }
+
+    /// The same client, giving `reason` with everything it asks for. What is critical needs one.
+    #[must_use]
+    pub fn with_reason(mut self, reason: impl Into<String>) -> Self {
+        self.reason = reason.into();
+        self
     }
 
     /// The operator it acts as.
@@ -263,6 +272,7 @@ impl Client {
             at: now(),
             grant,
             command: command.clone(),
+            reason: self.reason.clone(),
         };
         let signed = request::sign(&self.key, request)?;
         self.send(Method::POST, routes::REQUESTS, Bytes::from(cbor::to_vec(&signed))).await

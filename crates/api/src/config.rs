@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use crypto::IdentityPublic;
 use evidence::note::VerifierKeyError;
 use evidence::{CheckpointPolicy, VerifierKey};
 use serde::{Deserialize, Serialize};
-use types::{BoundaryId, Hash};
+use types::{BoundaryId, Hash, OperatorId};
 
 /// `operators/client.toml`. Written by `qecnet init`, copied to operators by hand: nothing received
 /// over a network changes it.
@@ -20,6 +21,19 @@ pub struct ClientConfig {
     pub tls_pin: Hash,
     /// Keys of the log, as C2SP vkeys: one Ed25519 and one ML-DSA-44.
     pub log_keys: Vec<String>,
+    /// The operators whose requests this one may have to judge, from their cards.
+    #[serde(default, rename = "operator", skip_serializing_if = "Vec::is_empty")]
+    pub operators: Vec<KnownOperator>,
+}
+
+/// An operator by whose identity a request is recognised.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KnownOperator {
+    /// The name.
+    pub name: OperatorId,
+    /// The public identity.
+    pub identity: IdentityPublic,
 }
 
 /// A client configuration cannot be used.
@@ -69,14 +83,32 @@ impl ClientConfig {
     /// The file's content.
     pub fn to_toml(&self) -> String {
         let keys: Vec<String> = self.log_keys.iter().map(|key| format!("  {key:?},\n")).collect();
+        let one = |one: &KnownOperator| {
+            let identity = hex::encode(one.identity.to_bytes());
+            format!("\n[[operator]]\nname = \"{}\"\nidentity = \"{identity}\"\n", one.name)
+        };
+        let operators: Vec<String> = self.operators.iter().map(one).collect();
         format!(
             "# How operators find and recognise the hub. Copy it by hand; nothing received changes it.\n\
-             address = {:?}\nboundary = \"{}\"\ntls_pin = \"{}\"\nlog_keys = [\n{}]\n",
+             address = {:?}\nboundary = \"{}\"\ntls_pin = \"{}\"\nlog_keys = [\n{}]\n{}",
             self.address,
             self.boundary,
             self.tls_pin,
-            keys.concat()
+            keys.concat(),
+            operators.concat()
         )
+    }
+
+    /// The identity an operator is recognised by, where it is known here.
+    pub fn identity_of(&self, operator: &OperatorId) -> Option<&IdentityPublic> {
+        self.operators.iter().find(|known| known.name == *operator).map(|known| &known.identity)
+    }
+
+    /// Recognises an operator by this identity from now on.
+    pub fn know(&mut self, name: OperatorId, identity: IdentityPublic) {
+        self.operators.retain(|known| known.name != name);
+        self.operators.push(KnownOperator { name, identity });
+        self.operators.sort_by(|a, b| a.name.cmp(&b.name));
     }
 
     /// Whose signatures make a checkpoint of this boundary's log.
@@ -92,16 +124,19 @@ impl ClientConfig {
 
 #[cfg(test)]
 mod tests {
-    use super::{ClientConfig, ConfigError};
+    use super::{ClientConfig, ConfigError, KnownOperator};
+    use crypto::{Entropy, IdentityKey};
     use types::Hash;
 
     #[test]
     fn a_config_round_trips_and_a_typo_is_named() {
+        let identity = IdentityKey::generate(&Entropy::system().unwrap()).unwrap().public().clone();
         let config = ClientConfig {
             address: "127.0.0.1:8443".to_owned(),
             boundary: "site".parse().unwrap(),
             tls_pin: Hash::new([3; 32]),
             log_keys: vec!["a+b".to_owned()],
+            operators: vec![KnownOperator { name: "op1".parse().unwrap(), identity }],
         };
         let text = config.to_toml();
         assert_eq!(toml::from_str::<ClientConfig>(&text).unwrap(), config);

@@ -109,10 +109,15 @@ pub fn code_of(refusal: &Refusal) -> ErrorCode {
         | Refusal::NoSuchIncident
         | Refusal::NoSuchForward
         | Refusal::NoSuchRequest
-        | Refusal::NoSuchSae => ErrorCode::NotFound,
-        Refusal::WrongBoundary | Refusal::DigestMismatch | Refusal::NameTaken => ErrorCode::Conflict,
-        Refusal::NotAnApprover | Refusal::BadGrant => ErrorCode::Denied,
-        Refusal::OutOfBounds | Refusal::BadPolicy => ErrorCode::Malformed,
+        | Refusal::NoSuchSae
+        | Refusal::NoSuchOperator => ErrorCode::NotFound,
+        Refusal::WrongBoundary
+        | Refusal::DigestMismatch
+        | Refusal::NameTaken
+        | Refusal::IdentityTaken
+        | Refusal::TooFewApprovers => ErrorCode::Conflict,
+        Refusal::NotAnApprover | Refusal::BadGrant | Refusal::KeyExpired => ErrorCode::Denied,
+        Refusal::OutOfBounds | Refusal::BadPolicy | Refusal::NoReason => ErrorCode::Malformed,
     }
 }
 

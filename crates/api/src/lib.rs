@@ -13,6 +13,7 @@ pub mod answer;
 pub mod client;
 pub mod config;
 pub mod error;
+pub mod held;
 pub mod request;
 pub mod routes;
 pub mod tls;
@@ -20,5 +21,5 @@ pub mod view;
 
 pub use answer::{Answer, Done, GrantView, HeldView, Outcome};
 pub use client::{Client, ClientError, LiveStatus, Reply};
-pub use config::{ClientConfig, ConfigError};
+pub use config::{ClientConfig, ConfigError, KnownOperator};
 pub use error::{ErrorBody, ErrorCode};

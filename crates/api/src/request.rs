@@ -62,6 +62,7 @@ mod tests {
             at: Timestamp::from_millis(1_000),
             grant: None,
             command: Command::SetAssisted { on: true },
+            reason: "a drill".to_owned(),
         };
         let signed = sign(&key, request).unwrap();
         let identity = key.public().to_bytes();
@@ -72,6 +73,9 @@ mod tests {
         assert!(verify(&identity, &altered).is_err());
         let mut altered = signed.clone();
         altered.request.nonce = Hash::new([8; 32]);
+        assert!(verify(&identity, &altered).is_err());
+        let mut altered = signed.clone();
+        altered.request.reason = "no drill".to_owned();
         assert!(verify(&identity, &altered).is_err());
         let mut altered = signed;
         altered.signature.pop();

@@ -35,6 +35,8 @@ pub enum Topic {
     Forwards,
     /// [`SaeView`]s.
     Saes,
+    /// [`OperatorView`]s.
+    Operators,
 }
 
 impl Topic {
@@ -48,6 +50,7 @@ impl Topic {
         Self::Approvals,
         Self::Forwards,
         Self::Saes,
+        Self::Operators,
     ];
 
     /// The word in a read command.
@@ -61,6 +64,7 @@ impl Topic {
             Self::Approvals => "approvals",
             Self::Forwards => "forwards",
             Self::Saes => "saes",
+            Self::Operators => "operators",
         }
     }
 
@@ -90,6 +94,8 @@ pub enum View {
     Forwards(Vec<ForwardView>),
     /// All applications that may have keys.
     Saes(Vec<SaeView>),
+    /// All operators.
+    Operators(Vec<OperatorView>),
 }
 
 /// The boundary at a glance (`qecnet status`).
@@ -376,6 +382,32 @@ pub struct ApprovalView {
     pub expires: Timestamp,
     /// Whether it still waits. With all its approvals, its asker asks again and is given a grant.
     pub open: bool,
+    /// The request as its asker signed it: hex digits of its canonical bytes. What is approved is read from
+    /// these, and from nothing else ([`crate::held::check`]).
+    pub asked: Option<String>,
+    /// The response of the engine, where the engine asked, and its incident.
+    pub response: Option<(IncidentId, Response)>,
+    /// Policies that permit it under these approvals.
+    pub policies: Vec<String>,
+    /// Who else may approve.
+    pub approvers: Vec<OperatorId>,
+}
+
+/// An operator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatorView {
+    /// The name.
+    pub id: OperatorId,
+    /// Groups the operator is in.
+    pub groups: Vec<String>,
+    /// Fingerprint of its identity.
+    pub identity: Hash,
+    /// When its key ends.
+    pub expires: Timestamp,
+    /// Whether its key ends soon, or has ended.
+    pub ending: bool,
+    /// Whether it may act: neither revoked nor expired.
+    pub active: bool,
 }
 
 /// A forward.

@@ -167,6 +167,7 @@ fn request(nonce: usize) -> Request {
         at: hub::system_time(),
         grant: None,
         command: Command::Read { what: TOPICS[nonce % TOPICS.len()].to_owned() },
+        reason: String::new(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use kernel::event::{NodeSpec, OperatorSpec, Settings};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use types::mesh::Function;
-use types::{BoundaryId, Hash, LinkId, Millis, NodeId, OperatorId};
+use types::{BoundaryId, Hash, LinkId, Millis, NodeId, OperatorId, Timestamp};
 
 /// Everything the hub reads when it starts. Paths are relative to the file's folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -97,6 +97,13 @@ pub struct Operator {
     pub groups: Vec<String>,
     /// Public identity: hex digits of its canonical bytes.
     pub identity: String,
+    /// Life of the key from the founding on, at most `8784h`.
+    #[serde(default = "default_life")]
+    pub life: Span,
+}
+
+fn default_life() -> Span {
+    Span(kernel::operators::LIFE)
 }
 
 /// A founding node.
@@ -277,12 +284,14 @@ impl HubConfig {
         self.policy.as_deref().map_or_else(|| Ok(kernel::policy::DEFAULT_POLICY.to_owned()), read)
     }
 
-    /// The operators as the kernel knows them.
+    /// The operators as the kernel knows them, of a boundary that begins at `now`.
     ///
     /// # Errors
-    /// The name of an operator whose identity is not one.
-    pub fn operator_specs(&self) -> Result<Vec<OperatorSpec>, String> {
-        let spec = |operator: &Operator| {
+    /// The name of an operator whose identity is not one, or is another's, or whose key lives too long.
+    pub fn operator_specs(&self, now: Timestamp) -> Result<Vec<OperatorSpec>, String> {
+        let mut seen = std::collections::BTreeMap::new();
+        let mut spec = |operator| {
+            let operator: &Operator = operator;
             let wrong =
                 || format!("the identity of operator `{}` is not one: copy it from `init operator`", operator.id);
             let identity = hex::decode(&operator.identity).map_err(|_| wrong())?;
@@ -290,9 +299,18 @@ impl HubConfig {
             let mut groups = operator.groups.clone();
             groups.sort();
             groups.dedup();
-            Ok(OperatorSpec { id: operator.id.clone(), groups, identity })
+            if let Some(other) = seen.insert(identity.clone(), &operator.id) {
+                return Err(format!(
+                    "operators `{other}` and `{}` have one identity: each needs a key of its own",
+                    operator.id
+                ));
+            }
+            if operator.life.0 == Millis::new(0) || operator.life.0 > kernel::operators::LONGEST_LIFE {
+                return Err(format!("`life` of operator `{}` is from 1ms to 8784h", operator.id));
+            }
+            Ok(OperatorSpec { id: operator.id.clone(), groups, identity, expires: now + operator.life.0 })
         };
-        self.operators.iter().map(spec).collect()
+        self.operators.iter().map(&mut spec).collect()
     }
 
     /// The founding nodes as the kernel knows them.
@@ -318,7 +336,7 @@ impl HubConfig {
         if let Some(LinkName(link)) = self.links.iter().find(|link| !known(link.0.a()) || !known(link.0.b())) {
             return Err(format!("the link `{link}` ends at a node that `nodes` does not list"));
         }
-        self.operator_specs().map(|_| ())
+        self.operator_specs(Timestamp::from_millis(0)).map(|_| ())
     }
 
     fn rebase(&mut self, folder: &Path) {

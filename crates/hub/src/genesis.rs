@@ -48,7 +48,7 @@ pub async fn begin(
     if core.state().boundary().is_some() {
         return Ok(false);
     }
-    let genesis = genesis(core, config, entropy)?;
+    let genesis = genesis(core, config, entropy, now)?;
     let (reply, mut answer) = oneshot::channel();
     let pending = Pending { event: Event::Create(Box::new(genesis)), shares: Vec::new(), reply: Some(reply) };
     core.commit(vec![pending], now).await;
@@ -62,10 +62,10 @@ pub async fn begin(
     }
 }
 
-fn genesis(core: &Core, config: &HubConfig, entropy: &Entropy) -> Result<Genesis, GenesisError> {
+fn genesis(core: &Core, config: &HubConfig, entropy: &Entropy, now: Timestamp) -> Result<Genesis, GenesisError> {
     let policy = config.policy_text()?;
     PolicySet::parse(&policy)?;
-    let operators = config.operator_specs().map_err(GenesisError::Value)?;
+    let operators = config.operator_specs(now).map_err(GenesisError::Value)?;
     if operators.is_empty() {
         return Err(GenesisError::Value("`operators` is empty: nobody could give a command; add one".to_owned()));
     }

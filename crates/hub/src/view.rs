@@ -2,15 +2,17 @@
 
 use api::view::{
     ApprovalView, ForwardView, IncidentCounts, IncidentView, KeyCounts, KeyView, LinkBrief, LinkView, LogView,
-    NodeBrief, NodeView, ReviewView, SaeView, StatusView, Topic, View, fraction,
+    NodeBrief, NodeView, OperatorView, ReviewView, SaeView, StatusView, Topic, View, fraction,
 };
 use kernel::State;
+use kernel::access::Held;
+use kernel::record::Principal;
 use kernel::state::incident::{Incident, IncidentState, ResponseState};
 use kernel::state::keys::{Key, Slot};
-use kernel::state::mesh::Link;
+use kernel::state::mesh::{Link, Operator};
 use kernel::state::saes::Sae;
 use types::mesh::KeyState;
-use types::{IncidentId, KeyId, LinkId, NodeId};
+use types::{IncidentId, KeyId, LinkId, NodeId, OperatorId};
 
 use crate::console::History;
 use crate::sequencer::Look;
@@ -28,6 +30,7 @@ pub(crate) fn view(topic: Topic, look: &Look<'_>, history: &History) -> Option<V
         Topic::Forwards => View::Forwards(
             state.forwards().iter().map(|(id, spec)| ForwardView { id: *id, spec: spec.clone() }).collect(),
         ),
+        Topic::Operators => View::Operators(state.operators().iter().map(|(id, one)| operator(id, one)).collect()),
         Topic::Saes => View::Saes(state.saes().values().map(|one| sae(state, one)).collect()),
     })
 }
@@ -154,6 +157,28 @@ pub(crate) fn incidents(state: &State) -> Vec<IncidentView> {
     state.incidents().iter().map(incident).collect()
 }
 
+/// Who may still approve: those of every group who neither asked nor approved.
+fn approvers(state: &State, held: &Held) -> Vec<OperatorId> {
+    let is_one = |(id, operator): &(&OperatorId, &Operator)| {
+        operator.is_in_good_standing()
+            && held.by != Principal::Operator((*id).clone())
+            && !held.approved_by.contains(*id)
+            && held.groups().all(|group| operator.groups.iter().any(|own| own == group))
+    };
+    state.operators().iter().filter(is_one).map(|(id, _)| id.clone()).collect()
+}
+
+fn operator(id: &OperatorId, operator: &Operator) -> OperatorView {
+    OperatorView {
+        id: id.clone(),
+        groups: operator.groups.clone(),
+        identity: types::Label::IDENTITY.hash(&[&operator.identity]),
+        expires: operator.expires,
+        ending: operator.ending,
+        active: operator.is_in_good_standing(),
+    }
+}
+
 fn approvals(look: &Look<'_>) -> Vec<ApprovalView> {
     let held = look.state.access().held().iter();
     held.map(|(id, held)| ApprovalView {
@@ -166,6 +191,10 @@ fn approvals(look: &Look<'_>) -> Vec<ApprovalView> {
         approved: held.approved_by.iter().cloned().collect(),
         expires: held.expires,
         open: held.expires > look.now,
+        asked: held.asked.as_ref().map(|signed| hex::encode(types::cbor::to_vec(&**signed))),
+        response: held.response.clone(),
+        policies: held.policies.clone(),
+        approvers: approvers(look.state, held),
     })
     .collect()
 }

@@ -20,6 +20,7 @@ pub(crate) use approval::{end_all_of, expire, hold_response};
 pub use burst::{BURST, BURST_WINDOW};
 pub use nonces::FRESHNESS;
 pub use question::command_digest;
-pub use request::MOST_OPEN;
 pub(crate) use request::handle;
+pub use request::{MOST_OPEN, REASON_LEN};
 pub use state::{Access, Grant, Held};
+pub use summary::{of_command, of_held_response};

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use types::cbor;
+use types::{Timestamp, cbor};
 
 use crate::draft::Draft;
 use crate::event::{Genesis, Settings};
+use crate::operators;
 use crate::policy::PolicySet;
 use crate::record::{Record, Refusal};
 
@@ -19,7 +20,7 @@ pub(crate) fn create(draft: &mut Draft<'_>, genesis: &Genesis) {
     if draft.state.boundary().is_some() {
         return draft.refuse(Refusal::WrongBoundary);
     }
-    if let Err(refusal) = check(genesis) {
+    if let Err(refusal) = check(genesis, draft.now) {
         return draft.refuse(refusal);
     }
     match PolicySet::parse(&genesis.policy) {
@@ -32,12 +33,20 @@ pub(crate) fn create(draft: &mut Draft<'_>, genesis: &Genesis) {
     }
 }
 
-fn check(genesis: &Genesis) -> Result<(), Refusal> {
+fn check(genesis: &Genesis, now: Timestamp) -> Result<(), Refusal> {
     let names: BTreeSet<_> = genesis.nodes.iter().map(|node| &node.id).collect();
     let people: BTreeSet<_> = genesis.operators.iter().map(|operator| &operator.id).collect();
     let reserved = genesis.nodes.iter().any(|node| node.id.is_hub());
     if reserved || names.len() != genesis.nodes.len() || people.len() != genesis.operators.len() {
         return Err(Refusal::NameTaken);
+    }
+    let identities: BTreeSet<_> = genesis.operators.iter().map(|operator| &operator.identity).collect();
+    let of_nodes: BTreeSet<_> = genesis.nodes.iter().map(|node| node.identity).collect();
+    if identities.len() != genesis.operators.len() || of_nodes.len() != genesis.nodes.len() {
+        return Err(Refusal::IdentityTaken);
+    }
+    if !genesis.operators.iter().all(|operator| operators::is_well_formed(operator) && operator.expires > now) {
+        return Err(Refusal::OutOfBounds);
     }
     let links: BTreeSet<_> = genesis.links.iter().collect();
     let ends = genesis.links.iter().flat_map(|link| [link.a(), link.b()]);

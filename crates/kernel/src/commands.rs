@@ -12,7 +12,7 @@ use crate::policy::Permit;
 use crate::record::{Cause, Principal, Record, Refusal};
 use crate::sentinel::classify;
 use crate::state::incident::IncidentState;
-use crate::{mesh, respond, saes, sentinel};
+use crate::{mesh, operators, respond, saes, sentinel};
 
 /// Longest finding of a review, and longest word of a read, in bytes.
 const NOTE_LEN: usize = 2_048;
@@ -39,7 +39,12 @@ pub(crate) fn execute(draft: &mut Draft<'_>, permit: Permit, operator: &Operator
         Command::AddForward { spec } => add_forward(draft, spec),
         Command::RemoveForward { id } => remove_forward(draft, *id),
         Command::AddSae { spec } => saes::add(draft, spec),
+        Command::RenewSae { id, fingerprint } => saes::renew(draft, id, fingerprint),
         Command::RemoveSae { id } => saes::remove(draft, id),
+        Command::AddOperator { spec } => operators::add(draft, spec),
+        Command::RenewOperator { id, expires } => operators::renew(draft, id, *expires),
+        Command::ReplaceOperator { spec } => operators::replace(draft, spec),
+        Command::RemoveOperator { id } => operators::remove(draft, id),
         // decided on with the held request they name, not carried out as commands
         Command::Approve { .. } | Command::Deny { .. } => draft.refuse(Refusal::NoSuchRequest),
     }

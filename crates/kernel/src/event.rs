@@ -97,6 +97,9 @@ pub struct OperatorSpec {
     #[cbor(with = "minicbor::bytes")]
     #[serde(with = "crate::hexbytes")]
     pub identity: Vec<u8>,
+    /// When the key ends, where it is not renewed before.
+    #[n(3)]
+    pub expires: Timestamp,
 }
 
 /// A node to admit.
@@ -235,6 +238,47 @@ pub enum Command {
         #[n(0)]
         id: SaeId,
     },
+    /// Let another person or service act here.
+    #[n(25)]
+    AddOperator {
+        /// Who.
+        #[n(0)]
+        spec: OperatorSpec,
+    },
+    /// Let an operator's key live longer.
+    #[n(26)]
+    RenewOperator {
+        /// Whose.
+        #[n(0)]
+        id: OperatorId,
+        /// When it ends now.
+        #[n(1)]
+        expires: Timestamp,
+    },
+    /// Take another key, and other groups, for an operator; a revoked one comes back so.
+    #[n(27)]
+    ReplaceOperator {
+        /// The operator with the new key.
+        #[n(0)]
+        spec: OperatorSpec,
+    },
+    /// Let an operator act no more.
+    #[n(28)]
+    RemoveOperator {
+        /// Who.
+        #[n(0)]
+        id: OperatorId,
+    },
+    /// Know an application by a new certificate.
+    #[n(29)]
+    RenewSae {
+        /// The application.
+        #[n(0)]
+        id: SaeId,
+        /// SHA-256 of its certificate, DER.
+        #[n(1)]
+        fingerprint: Hash,
+    },
 }
 
 /// What an operator signs: one command, once, soon.
@@ -258,6 +302,10 @@ pub struct Request {
     /// What is asked for.
     #[n(5)]
     pub command: Command,
+    /// Why, for those who approve and those who review: at most [`crate::access::REASON_LEN`] bytes. Needed
+    /// wherever a grant or approvals are.
+    #[n(6)]
+    pub reason: String,
 }
 
 /// A request and its hybrid signature: `Label::REQUEST` over the canonical request.

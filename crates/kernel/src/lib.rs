@@ -16,6 +16,7 @@ pub mod event;
 mod hexbytes;
 pub mod key;
 mod mesh;
+pub mod operators;
 pub mod policy;
 pub mod record;
 mod recovery;

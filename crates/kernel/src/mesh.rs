@@ -88,8 +88,8 @@ pub(crate) fn isolation_seen(draft: &mut Draft<'_>, by: &NodeId, node: &NodeId, 
 
 /// Admits a node with its quantum links.
 pub(crate) fn admit(draft: &mut Draft<'_>, spec: &NodeSpec, links: &[LinkId]) {
-    if spec.id.is_hub() || draft.state.node(&spec.id).is_some() {
-        return draft.refuse(Refusal::NameTaken);
+    if let Err(refusal) = check_admit(draft.state, spec) {
+        return draft.refuse(refusal);
     }
     let other = |link: &LinkId| if *link.a() == spec.id { link.b().clone() } else { link.a().clone() };
     let fits = |link: &LinkId| link.has(&spec.id) && exists(draft.state, &other(link));
@@ -98,6 +98,17 @@ pub(crate) fn admit(draft: &mut Draft<'_>, spec: &NodeSpec, links: &[LinkId]) {
     }
     draft.record(Record::NodeAdmitted { node: spec.clone(), links: links.to_vec() });
     draft.continue_at_once();
+}
+
+/// Why a node cannot be admitted: its name, or its identity, is another's.
+pub(crate) fn check_admit(state: &State, spec: &NodeSpec) -> Result<(), Refusal> {
+    if spec.id.is_hub() || state.node(&spec.id).is_some() {
+        return Err(Refusal::NameTaken);
+    }
+    if state.nodes().values().any(|known| known.spec.identity == spec.identity) {
+        return Err(Refusal::IdentityTaken);
+    }
+    Ok(())
 }
 
 fn exists(state: &State, node: &NodeId) -> bool {

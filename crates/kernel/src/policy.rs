@@ -62,6 +62,11 @@ impl PolicySet {
         self.obligations.keys().map(String::as_str)
     }
 
+    /// What each policy asks for before its permit is used.
+    pub fn obligations(&self) -> impl Iterator<Item = &Obligations> {
+        self.obligations.values()
+    }
+
     /// Whether `request` fits the schema, attributes of its entities included. One that does not is
     /// denied.
     pub fn conforms(&self, request: &Request) -> Result<(), PolicyError> {

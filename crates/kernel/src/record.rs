@@ -7,7 +7,7 @@ use types::mesh::{Delivery, ForwardSpec, KeyState, KeyType, LinkReport, NodeStat
 use types::sae::{Handout, KmeSpec, SaeSpec};
 use types::{ForwardId, GrantId, Hash, IncidentId, KeyId, LinkId, NodeId, OperatorId, RequestId, SaeId, Timestamp};
 
-use crate::event::{Genesis, KeyUsage, NodeSpec};
+use crate::event::{Genesis, KeyUsage, NodeSpec, OperatorSpec, SignedRequest};
 
 /// Why an event was refused before policy was asked, or had no effect.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize, thiserror::Error)]
@@ -77,6 +77,26 @@ pub enum Refusal {
     #[n(15)]
     #[error("no such application")]
     NoSuchSae,
+    /// A critical request does not say why it is made.
+    #[n(25)]
+    #[error("this needs a reason that others can judge: say why, in one line of at most 512 bytes")]
+    NoReason,
+    /// The operator's key has come to its end.
+    #[n(26)]
+    #[error("the operator's key has expired: have two others renew or replace it")]
+    KeyExpired,
+    /// Somebody has, or had, this identity.
+    #[n(27)]
+    #[error("the identity is, or was, another's: every operator has a key of its own, and each is used once")]
+    IdentityTaken,
+    /// Nobody could give the approvals that policy asks for any more.
+    #[n(28)]
+    #[error("too few would be left to ask and to approve: add another person first")]
+    TooFewApprovers,
+    /// No such operator.
+    #[n(29)]
+    #[error("no such operator, or not in the state this needs")]
+    NoSuchOperator,
 }
 
 /// Who asked for something: a person, the response engine, or a node.
@@ -266,6 +286,12 @@ pub enum Record {
         /// The held response, where the engine asked (SM-09).
         #[n(7)]
         response: Option<(IncidentId, Response)>,
+        /// The request as its asker signed it, for those who approve; `None` where the engine asked.
+        #[n(8)]
+        asked: Option<Box<SignedRequest>>,
+        /// Names of the policies that permit it under these approvals, sorted.
+        #[n(9)]
+        policies: Vec<String>,
     },
     /// An approver approved.
     #[n(5)]
@@ -641,7 +667,7 @@ pub enum Record {
         #[n(0)]
         operator: OperatorId,
     },
-    /// An application may have keys at a node.
+    /// An application may have keys at a node, or is known by another certificate there.
     #[n(40)]
     SaeAdded {
         /// The application.
@@ -680,5 +706,46 @@ pub enum Record {
         /// The node ended without a word since then: what it gave after may be missing.
         #[n(3)]
         gap: Option<Timestamp>,
+    },
+    /// An operator may act here.
+    #[n(55)]
+    OperatorAdded {
+        /// Who.
+        #[n(0)]
+        spec: OperatorSpec,
+    },
+    /// An operator's key lives longer.
+    #[n(56)]
+    OperatorRenewed {
+        /// Whose.
+        #[n(0)]
+        id: OperatorId,
+        /// When it ends now.
+        #[n(1)]
+        expires: Timestamp,
+    },
+    /// An operator has another key; the one before is worth nothing.
+    #[n(57)]
+    OperatorReplaced {
+        /// The operator with the new key.
+        #[n(0)]
+        spec: OperatorSpec,
+    },
+    /// An operator may act no more.
+    #[n(58)]
+    OperatorRemoved {
+        /// Who.
+        #[n(0)]
+        id: OperatorId,
+    },
+    /// An operator's key comes to its end.
+    #[n(59)]
+    OperatorEnding {
+        /// Whose.
+        #[n(0)]
+        id: OperatorId,
+        /// Whether it has ended; else it will soon.
+        #[n(1)]
+        over: bool,
     },
 }

@@ -103,7 +103,7 @@ pub(crate) fn answer(draft: &mut Draft<'_>, id: IncidentId) {
         let Some(asked) = request(draft, &incident, &response) else { continue };
         match permitted(draft, &asked, response_digest(id, &response)) {
             Some(permit) if permit.obligations().is_immediate() => run_response(draft, permit, id, &response),
-            Some(permit) => access::hold_response(draft, id, &response, permit.obligations()),
+            Some(permit) => access::hold_response(draft, id, &response, &permit),
             None => draft.record(Record::ResponseWithheld { incident: id, response }),
         }
     }

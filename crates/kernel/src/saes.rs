@@ -2,7 +2,7 @@
 //! given (KM-08). No key and no name of a key is here.
 
 use types::sae::{HANDOUTS_PER_ACCOUNT, Handout, KmeSpec, SaeSpec};
-use types::{NodeId, SaeId, Timestamp};
+use types::{Hash, NodeId, SaeId, Timestamp};
 
 use crate::draft::Draft;
 use crate::effect::Effect;
@@ -42,6 +42,28 @@ pub(crate) fn check(draft: &Draft<'_>, spec: &SaeSpec) -> Result<(), Refusal> {
     let sorted = slaves.is_sorted_by(|a, b| a < b);
     if state.saes().len() >= MOST_SAES || slaves.len() > MOST_SLAVES || !sorted || spec.quota_bps == Some(0) {
         return Err(Refusal::OutOfBounds);
+    }
+    Ok(())
+}
+
+/// Knows a SAE by a new certificate from now on, and no longer by the one before.
+pub(crate) fn renew(draft: &mut Draft<'_>, id: &SaeId, fingerprint: &Hash) {
+    if let Err(refusal) = check_renew(draft, id, fingerprint) {
+        return draft.refuse(refusal);
+    }
+    let Some(known) = draft.state.sae(id).filter(|known| known.spec.fingerprint != *fingerprint) else { return };
+    draft.record(Record::SaeAdded { spec: SaeSpec { fingerprint: *fingerprint, ..known.spec.clone() } });
+    tell(draft);
+}
+
+/// Why a SAE cannot be known by this certificate. Its own is no fault: the command may be repeated.
+pub(crate) fn check_renew(draft: &Draft<'_>, id: &SaeId, fingerprint: &Hash) -> Result<(), Refusal> {
+    if draft.state.sae(id).is_none() {
+        return Err(Refusal::NoSuchSae);
+    }
+    let taken = |known: &SaeSpec| known.id != *id && known.fingerprint == *fingerprint;
+    if draft.state.saes().values().any(|known| taken(&known.spec)) {
+        return Err(Refusal::NameTaken);
     }
     Ok(())
 }

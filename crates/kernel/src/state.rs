@@ -7,6 +7,7 @@
 mod apply;
 mod apply_incident;
 mod apply_key;
+mod apply_operator;
 pub(crate) mod due;
 pub mod incident;
 pub mod keys;
@@ -28,6 +29,7 @@ use crate::policy::PolicySet;
 use crate::record::Response;
 pub(crate) use apply_incident::WINDOW;
 pub(crate) use apply_key::in_scope;
+pub(crate) use apply_operator::identity_hash;
 use due::DueIndex;
 use incident::{Incident, Noted};
 use keys::{Key, Slot, Succession};
@@ -88,6 +90,9 @@ pub struct State {
     #[n(18)]
     #[cbor(with = "table")]
     accounted: BTreeMap<NodeId, u64>,
+    #[n(25)]
+    #[cbor(with = "table")]
+    identities: BTreeMap<Hash, OperatorId>,
     #[cbor(skip)]
     policies: Option<Arc<PolicySet>>,
     #[cbor(skip)]

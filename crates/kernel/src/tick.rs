@@ -8,10 +8,11 @@ use crate::key::KeyEvent;
 use crate::record::{Cause, Principal};
 use crate::state::due::Work;
 use crate::state::keys::{Key, Slot};
-use crate::{access, recovery, rotation, sentinel};
+use crate::{access, operators, recovery, rotation, sentinel};
 
 pub(crate) fn tick(draft: &mut Draft<'_>) {
     access::expire(draft);
+    operators::tend(draft);
     let state = draft.state;
     for work in state.due(draft.now) {
         if !draft.spend() {

@@ -20,6 +20,8 @@ mod engine;
 mod grants;
 #[path = "access/histories.rs"]
 mod histories;
+#[path = "access/operators.rs"]
+mod operators;
 #[path = "access/replays.rs"]
 mod replays;
 #[path = "access/saes.rs"]
@@ -37,7 +39,12 @@ fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
 }
 
 fn person(id: &str, groups: &[&str]) -> OperatorSpec {
-    OperatorSpec { id: name(id), groups: groups.iter().map(|group| (*group).to_owned()).collect(), identity: vec![1] }
+    OperatorSpec {
+        id: name(id),
+        groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+        identity: id.into(),
+        expires: Timestamp::from_millis(1_790_000_000_000) + Millis::from_days(90),
+    }
 }
 
 fn node(id: &str, function: Function) -> NodeSpec {
@@ -93,7 +100,15 @@ impl World {
     fn request(&mut self, operator: &str, command: Command, grant: Option<GrantId>) -> Request {
         self.drawn += 1;
         let nonce = Label::REQUEST.hash(&[&self.drawn.to_be_bytes()]);
-        Request { boundary: boundary(), operator: name(operator), nonce, at: self.now, grant, command }
+        Request {
+            boundary: boundary(),
+            operator: name(operator),
+            nonce,
+            at: self.now,
+            grant,
+            command,
+            reason: "a drill".to_owned(),
+        }
     }
 
     fn send(&mut self, request: Request) -> Vec<Record> {

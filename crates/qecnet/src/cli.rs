@@ -31,6 +31,9 @@ pub(crate) struct Global {
     /// Print JSON for programs.
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// Why, for those who approve and those who review. Critical commands need it.
+    #[arg(long, global = true, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

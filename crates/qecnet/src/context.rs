@@ -27,7 +27,8 @@ impl Context {
     pub(crate) fn client(&self) -> Result<Client, Fault> {
         let operator = self.global.operator.clone();
         let key = self.deployment.operator_key(&operator);
-        Client::from_files(&self.deployment.client_config(), operator, &key).map_err(fault)
+        let client = Client::from_files(&self.deployment.client_config(), operator, &key).map_err(fault)?;
+        Ok(client.with_reason(self.global.reason.clone().unwrap_or_default()))
     }
 
     /// Asks to see `topic`.

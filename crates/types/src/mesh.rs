@@ -205,6 +205,8 @@ words! {
         ClockRegressed = 14 "clock-regressed",
         /// Telemetry drifted within bounds.
         Telemetry = 15 "telemetry",
+        /// The credential of an operator ends soon, or has ended.
+        CredentialExpiry = 25 "credential-expiry",
     }
 }
 

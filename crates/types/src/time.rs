@@ -29,6 +29,23 @@ impl Timestamp {
     }
 }
 
+/// In UTC, to the second (RFC 3339), so that a text that is compared is the same everywhere.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (days, second) = (self.0 / 86_400_000, self.0 / 1_000 % 86_400);
+        // The proleptic Gregorian calendar in years that begin in March and eras of 400 years, of 146,097 days.
+        let shifted = days + 719_468;
+        let (era, day) = (shifted / 146_097, shifted % 146_097);
+        let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+        let day = day - (365 * year + year / 4 - year / 100);
+        let month = (5 * day + 2) / 153;
+        let (day, month) = (day - (153 * month + 2) / 5 + 1, if month < 10 { month + 3 } else { month - 9 });
+        let year = era * 400 + year + u64::from(month <= 2);
+        let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    }
+}
+
 impl Add<Millis> for Timestamp {
     type Output = Self;
 
@@ -116,5 +133,22 @@ impl std::str::FromStr for Millis {
         };
         let number: u64 = number.parse().map_err(|_| ParseMillisError)?;
         number.checked_mul(scale).map(Self).ok_or(ParseMillisError)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Millis, Timestamp};
+
+    #[test]
+    fn moments_are_told_in_utc() {
+        let told = |seconds: u64| Timestamp::from_millis(seconds * 1_000 + 999).to_string();
+        // seconds of `date -u -d @N`
+        assert_eq!(told(0), "1970-01-01T00:00:00Z");
+        assert_eq!(told(951_782_399), "2000-02-28T23:59:59Z");
+        assert_eq!(told(951_782_400), "2000-02-29T00:00:00Z");
+        assert_eq!(told(1_796_083_199), "2026-11-30T23:59:59Z");
+        assert_eq!(told(4_107_542_400), "2100-03-01T00:00:00Z");
+        assert_eq!((Timestamp::from_millis(0) + Millis::from_days(365)).to_string(), "1971-01-01T00:00:00Z");
     }
 }

@@ -31,6 +31,10 @@ impl App {
     async fn handle_request(&self, body: &Bytes) -> Result<Response<Reply>, ErrorBody> {
         let signed: SignedRequest = cbor::from_slice(body).map_err(|_| ErrorCode::Malformed)?;
         self.authenticate(&signed).await?;
+        if let Command::AddOperator { spec } | Command::ReplaceOperator { spec } = &signed.request.command {
+            // An identity that is none could never sign: it is refused before anything is recorded.
+            crypto::IdentityPublic::from_bytes(&spec.identity).map_err(|_| ErrorCode::Malformed)?;
+        }
         let (operator, command) = (signed.request.operator.clone(), signed.request.command.clone());
         if let Command::Read { what } = &command
             && what != STATUS_LIVE

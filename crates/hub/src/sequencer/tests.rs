@@ -61,6 +61,7 @@ impl Site {
                 id: "op1".parse().unwrap(),
                 groups: vec!["duty".to_owned(), "operators".to_owned()],
                 identity: self.operator.public().to_bytes(),
+                expires: START + types::Millis::from_days(90),
             }],
             nodes: vec![node("n1"), node("n2")],
             links: Vec::new(),
@@ -80,6 +81,7 @@ impl Site {
             at,
             grant: None,
             command: Command::Read { what: "status".to_owned() },
+            reason: String::new(),
         };
         Event::Request(Box::new(api::request::sign(&self.operator, request).unwrap()))
     }

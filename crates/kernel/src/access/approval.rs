@@ -8,11 +8,20 @@ use super::request::Verdict;
 use super::state::Held;
 use super::summary;
 use crate::draft::Draft;
+use crate::event::SignedRequest;
 use crate::policy::{Obligations, Permit};
 use crate::record::{Principal, Record, Refusal, Response};
 use crate::respond;
 use crate::sentinel::permitted;
 use crate::state::State;
+
+/// What is held.
+pub(super) enum What {
+    /// A response of the engine.
+    Response(IncidentId, Response),
+    /// A request, as its asker signed it.
+    Request(Box<SignedRequest>),
+}
 
 /// Holds what `by` asked for until it is approved, denied or too old.
 pub(super) fn hold(
@@ -20,12 +29,16 @@ pub(super) fn hold(
     by: Principal,
     digest: Hash,
     summary: String,
-    obligations: &Obligations,
-    response: Option<(IncidentId, Response)>,
+    (obligations, policies): (&Obligations, &[String]),
+    what: What,
 ) {
     let Some(settings) = draft.state.settings() else { return draft.refuse(Refusal::WrongBoundary) };
     let expires = draft.now + settings.approval_timeout;
     let request = draft.next_request();
+    let (response, asked) = match what {
+        What::Response(incident, response) => (Some((incident, response)), None),
+        What::Request(signed) => (None, Some(signed)),
+    };
     draft.record(Record::Held {
         request,
         by,
@@ -35,16 +48,13 @@ pub(super) fn hold(
         group: obligations.group(),
         expires,
         response,
+        asked,
+        policies: policies.to_vec(),
     });
 }
 
 /// Holds a response of the engine for approval (SM-09). One that is held already stays as it is.
-pub(crate) fn hold_response(
-    draft: &mut Draft<'_>,
-    incident: IncidentId,
-    response: &Response,
-    obligations: &Obligations,
-) {
+pub(crate) fn hold_response(draft: &mut Draft<'_>, incident: IncidentId, response: &Response, permit: &Permit) {
     let digest = respond::response_digest(incident, response);
     let access = draft.state.access();
     let found = access.held_for(&Principal::Engine, &digest).map(|(id, held)| (id, draft.now < held.expires));
@@ -53,13 +63,14 @@ pub(crate) fn hold_response(
         Some((id, false)) => draft.record(Record::HeldEnded { request: id, by: None }),
         None => {}
     }
-    let summary = format!("{} for incident {incident}", summary::of_response(response));
-    hold(draft, Principal::Engine, digest, summary, obligations, Some((incident, response.clone())));
+    let summary = summary::of_held_response(incident, response);
+    let asks = (permit.obligations(), permit.policies());
+    hold(draft, Principal::Engine, digest, summary, asks, What::Response(incident, response.clone()));
 }
 
 /// Whether an operator is one of those who may approve: in good standing and in every group.
 fn may_approve<'a>(state: &State, operator: &OperatorId, groups: impl IntoIterator<Item = &'a str>) -> bool {
-    let known = state.operator(operator).filter(|operator| !operator.revoked);
+    let known = state.operator(operator).filter(|operator| operator.is_in_good_standing());
     known.is_some_and(|known| groups.into_iter().all(|group| known.groups.iter().any(|own| own == group)))
 }
 
@@ -116,7 +127,7 @@ pub(super) fn approve(draft: &mut Draft<'_>, permit: Permit, by: &OperatorId, id
 }
 
 fn groups_of(held: &Held) -> impl Iterator<Item = &str> {
-    held.group.split(',').filter(|group| !group.is_empty())
+    held.groups()
 }
 
 /// Carries an approved response out, if policy still permits it at this moment.

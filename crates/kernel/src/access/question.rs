@@ -8,7 +8,7 @@ use crate::draft::Draft;
 use crate::event::{Command, Request};
 use crate::policy::{self, Action, Actor, Facts, NodeRef, Resource};
 use crate::record::{Principal, Refusal};
-use crate::{saes, sentinel};
+use crate::{mesh, operators, saes, sentinel};
 
 /// Digest of a command as this operator asks for it in this boundary. Grants and approvals are bound
 /// to it: another boundary, person or detail is another digest.
@@ -58,9 +58,7 @@ fn about(draft: &Draft<'_>, command: &Command) -> Result<(Action, Resource, Fact
         Command::SetAssisted { on } => (Action::SetAssisted, boundary()?, Facts::On(*on)),
         Command::AdmitNode { node, .. } => {
             // Nobody shall approve what cannot be carried out.
-            if sentinel::node_ref(draft, &node.id).is_some() {
-                return Err(Refusal::NameTaken);
-            }
+            mesh::check_admit(draft.state, node)?;
             let node = NodeRef { id: node.id.clone(), function: Some(node.function), isolated: false };
             (Action::AdmitNode, Resource::Node(node), Facts::None)
         }
@@ -96,9 +94,35 @@ fn about(draft: &Draft<'_>, command: &Command) -> Result<(Action, Resource, Fact
             let known = draft.state.sae(id).ok_or(Refusal::NoSuchSae)?;
             (Action::RemoveSae, sae(draft, &known.spec)?, Facts::None)
         }
+        Command::RenewSae { id, fingerprint } => {
+            saes::check_renew(draft, id, fingerprint)?;
+            let known = draft.state.sae(id).ok_or(Refusal::NoSuchSae)?;
+            (Action::RenewSae, sae(draft, &known.spec)?, Facts::None)
+        }
+        Command::AddOperator { spec } => {
+            operators::check_add(draft, spec)?;
+            (Action::AddOperator, operator(draft, &spec.id), Facts::None)
+        }
+        Command::RenewOperator { id, expires } => {
+            operators::check_renew(draft, id, *expires)?;
+            (Action::RenewOperator, operator(draft, id), Facts::None)
+        }
+        Command::ReplaceOperator { spec } => {
+            operators::check_replace(draft, spec)?;
+            (Action::ReplaceOperator, operator(draft, &spec.id), Facts::None)
+        }
+        Command::RemoveOperator { id } => {
+            operators::check_remove(draft, id)?;
+            (Action::RemoveOperator, operator(draft, id), Facts::None)
+        }
         Command::Approve { request, .. } => (Action::Approve, held(draft, *request)?, Facts::None),
         Command::Deny { request, .. } => (Action::Deny, held(draft, *request)?, Facts::None),
     })
+}
+
+fn operator(draft: &Draft<'_>, id: &OperatorId) -> Resource {
+    let revoked = draft.state.operator(id).is_some_and(|known| known.revoked);
+    Resource::Operator { id: id.clone(), revoked }
 }
 
 fn forward(draft: &Draft<'_>, spec: &ForwardSpec) -> Result<Resource, Refusal> {

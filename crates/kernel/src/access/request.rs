@@ -25,6 +25,9 @@ pub(super) enum Verdict {
     Denied,
 }
 
+/// Longest reason of a request, in bytes.
+pub const REASON_LEN: usize = 512;
+
 /// Takes a request whose signature the hub has verified.
 pub(crate) fn handle(draft: &mut Draft<'_>, signed: &SignedRequest) {
     let request = &signed.request;
@@ -32,7 +35,7 @@ pub(crate) fn handle(draft: &mut Draft<'_>, signed: &SignedRequest) {
         return draft.refuse(refusal);
     }
     draft.record(Record::NonceSpent { operator: request.operator.clone(), nonce: request.nonce, at: request.at });
-    if answer(draft, request) == Verdict::Denied {
+    if answer(draft, signed) == Verdict::Denied {
         burst::denied(draft, &request.operator);
     }
 }
@@ -44,6 +47,13 @@ fn check(draft: &Draft<'_>, request: &Request) -> Result<(), Refusal> {
     if state.id() != Some(&request.boundary) || !in_good_standing {
         return Err(Refusal::UnknownOperator);
     }
+    if state.operator(&request.operator).is_some_and(|operator| operator.expires <= draft.now) {
+        return Err(Refusal::KeyExpired);
+    }
+    // It is shown to people: one line, and no letter that does more than stand there.
+    if request.reason.len() > REASON_LEN || request.reason.chars().any(char::is_control) {
+        return Err(Refusal::OutOfBounds);
+    }
     let nonces = &state.access().nonces;
     if !nonces.is_fresh(request.at, draft.now) {
         return Err(Refusal::Stale);
@@ -54,7 +64,8 @@ fn check(draft: &Draft<'_>, request: &Request) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn answer(draft: &mut Draft<'_>, request: &Request) -> Verdict {
+fn answer(draft: &mut Draft<'_>, signed: &SignedRequest) -> Verdict {
+    let request = &signed.request;
     let question = match question(draft, request) {
         Ok(question) => question,
         Err(refusal) => {
@@ -65,14 +76,21 @@ fn answer(draft: &mut Draft<'_>, request: &Request) -> Verdict {
     let digest = command_digest(&request.boundary, &request.operator, &request.command);
     let Some(permit) = permitted(draft, &question.operator, digest) else { return Verdict::Denied };
     let mut obligations = permit.obligations().clone();
+    let mut policies = permit.policies().to_vec();
     if let Some(node) = &question.node {
         let Some(permit) = permitted(draft, node, digest) else { return Verdict::Denied };
         obligations = obligations.strictest(permit.obligations());
+        policies.extend_from_slice(permit.policies());
+        policies.sort();
+    }
+    if !obligations.is_immediate() && request.reason.trim().is_empty() {
+        draft.refuse(Refusal::NoReason);
+        return Verdict::Taken;
     }
     match request.grant {
         Some(grant) => redeem(draft, request, permit, &obligations, grant, digest),
         None if obligations.is_immediate() => execute(draft, permit, request),
-        None => obtain(draft, request, &obligations, digest),
+        None => obtain(draft, signed, (&obligations, &policies), digest),
     }
 }
 
@@ -114,7 +132,8 @@ fn redeem(
 }
 
 /// Gives a grant, or holds the request until it has its approvals. Asked again, it finds what is held.
-fn obtain(draft: &mut Draft<'_>, request: &Request, obligations: &Obligations, digest: Hash) -> Verdict {
+fn obtain(draft: &mut Draft<'_>, signed: &SignedRequest, asks: (&Obligations, &[String]), digest: Hash) -> Verdict {
+    let (request, obligations) = (&signed.request, asks.0);
     let access = draft.state.access();
     if obligations.approvals == 0 {
         return grant(draft, request, obligations, digest);
@@ -127,7 +146,7 @@ fn obtain(draft: &mut Draft<'_>, request: &Request, obligations: &Obligations, d
             if let Some((id, _)) = ended {
                 draft.record(Record::HeldEnded { request: id, by: None });
             }
-            return hold(draft, request, by, obligations, digest);
+            return hold(draft, signed, by, asks, digest);
         }
     };
     let approved = approval::count(draft.state, obligations, &request.operator, &held.approved_by);
@@ -157,12 +176,19 @@ fn grant(draft: &mut Draft<'_>, request: &Request, obligations: &Obligations, di
     Verdict::Taken
 }
 
-fn hold(draft: &mut Draft<'_>, request: &Request, by: Principal, obligations: &Obligations, digest: Hash) -> Verdict {
+fn hold(
+    draft: &mut Draft<'_>,
+    signed: &SignedRequest,
+    by: Principal,
+    asks: (&Obligations, &[String]),
+    digest: Hash,
+) -> Verdict {
     let open = draft.state.access().held().values().filter(|held| held.by == by).count();
     if open >= MOST_OPEN {
         draft.refuse(Refusal::OutOfBounds);
         return Verdict::Taken;
     }
-    approval::hold(draft, by, digest, super::summary::of_command(&request.command), obligations, None);
+    let summary = super::summary::of_command(&signed.request.command);
+    approval::hold(draft, by, digest, summary, asks, approval::What::Request(Box::new(signed.clone())));
     Verdict::Taken
 }

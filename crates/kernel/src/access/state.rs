@@ -8,6 +8,7 @@ use types::{GrantId, Hash, IncidentId, OperatorId, RequestId, Timestamp};
 
 use super::burst::Denials;
 use super::nonces::Nonces;
+use crate::event::SignedRequest;
 use crate::record::{Principal, Record, Response};
 use crate::state::table;
 
@@ -38,6 +39,19 @@ pub struct Held {
     /// Who approved so far.
     #[n(7)]
     pub approved_by: BTreeSet<OperatorId>,
+    /// The request as its asker signed it; `None` where the engine asked.
+    #[n(8)]
+    pub asked: Option<Box<SignedRequest>>,
+    /// Names of the policies that permit it under these approvals.
+    #[n(9)]
+    pub policies: Vec<String>,
+}
+
+impl Held {
+    /// The groups each approver must be in.
+    pub fn groups(&self) -> impl Iterator<Item = &str> {
+        self.group.split(',').filter(|group| !group.is_empty())
+    }
 }
 
 /// A grant that can still be used.
@@ -101,7 +115,7 @@ impl Access {
             Record::SignalNoted { subject: Subject::Operator(operator), kind: SignalKind::DenialBurst, .. } => {
                 self.denials.forget(operator);
             }
-            Record::Held { request, by, digest, summary, needed, group, expires, response } => {
+            Record::Held { request, by, digest, summary, needed, group, expires, response, asked, policies } => {
                 let held = Held {
                     by: by.clone(),
                     digest: *digest,
@@ -111,6 +125,8 @@ impl Access {
                     expires: *expires,
                     response: response.clone(),
                     approved_by: BTreeSet::new(),
+                    asked: asked.clone(),
+                    policies: policies.clone(),
                 };
                 self.held.insert(*request, held);
             }

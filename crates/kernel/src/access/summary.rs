@@ -1,10 +1,14 @@
 //! What is held, in words for the people who decide on it. The digest says exactly what; this says it
 //! readably.
 
-use crate::event::Command;
-use crate::record::Response;
+use types::IncidentId;
 
-pub(super) fn of_command(command: &Command) -> String {
+use crate::event::{Command, OperatorSpec};
+use crate::record::Response;
+use crate::state::identity_hash;
+
+/// A command in words.
+pub fn of_command(command: &Command) -> String {
     match command {
         Command::Read { what } => format!("read {what}"),
         Command::AdmitNode { node, links } => {
@@ -33,7 +37,12 @@ pub(super) fn of_command(command: &Command) -> String {
             });
             format!("let {} have keys at {} with {slaves} (certificate {})", spec.id, spec.node, spec.fingerprint)
         }
+        Command::RenewSae { id, fingerprint } => format!("know {id} by the certificate {fingerprint} alone"),
         Command::RemoveSae { id } => format!("let {id} have no more keys"),
+        Command::AddOperator { spec } => format!("let operator {} act {}", spec.id, of_operator(spec)),
+        Command::RenewOperator { id, expires } => format!("let the key of operator {id} live until {expires}"),
+        Command::ReplaceOperator { spec } => format!("take another key for operator {} {}", spec.id, of_operator(spec)),
+        Command::RemoveOperator { id } => format!("let operator {id} act no more"),
         Command::Approve { request, .. } => format!("approve {request}"),
         Command::Deny { request, .. } => format!("deny {request}"),
         Command::OpenConsole => "open a console session".to_owned(),
@@ -41,7 +50,17 @@ pub(super) fn of_command(command: &Command) -> String {
     }
 }
 
-pub(super) fn of_response(response: &Response) -> String {
+fn of_operator(spec: &OperatorSpec) -> String {
+    let groups = if spec.groups.is_empty() { "no group".to_owned() } else { spec.groups.join(", ") };
+    format!("in {groups} until {} (identity {})", spec.expires, identity_hash(&spec.identity))
+}
+
+/// A response of the engine in words.
+pub fn of_held_response(incident: IncidentId, response: &Response) -> String {
+    format!("{} for incident {incident}", of_response(response))
+}
+
+fn of_response(response: &Response) -> String {
     match response {
         Response::RotateKeys => "rotate keys".to_owned(),
         Response::IsolateNode(node) => format!("isolate node {node}"),

@@ -54,8 +54,18 @@ actions! {
     RemoveForward = "remove_forward",
     /// Let an application have keys at a node.
     AddSae = "add_sae",
+    /// Know it by a new certificate.
+    RenewSae = "renew_sae",
     /// Let it have none any more.
     RemoveSae = "remove_sae",
+    /// Let another person or service act.
+    AddOperator = "add_operator",
+    /// Let an operator's key live longer.
+    RenewOperator = "renew_operator",
+    /// Take another key for an operator.
+    ReplaceOperator = "replace_operator",
+    /// Let an operator act no more.
+    RemoveOperator = "remove_operator",
     /// Approve a held request.
     Approve = "approve",
     /// Deny a held request.

@@ -51,7 +51,8 @@ pub const fn severity(kind: SignalKind, confidence_ppm: u32) -> Severity {
         | SignalKind::PoolDry
         | SignalKind::GenerationFailure
         | SignalKind::DistributionFailure
-        | SignalKind::ClockRegressed => {
+        | SignalKind::ClockRegressed
+        | SignalKind::CredentialExpiry => {
             if strong {
                 Severity::Medium
             } else {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use types::mesh::NodeState;
 use types::{LinkId, NodeId, Timestamp};
 
-use super::mesh::{Boundary, Link, Node, Operator};
+use super::mesh::{Boundary, Link, Node};
 use super::{State, keys::Slot};
 use crate::Body;
 use crate::event::{Genesis, NodeSpec};
@@ -60,11 +60,12 @@ impl State {
             Record::ForwardRemoved { id } => {
                 self.forwards.remove(id);
             }
-            Record::OperatorRevoked { operator } => {
-                if let Some(operator) = self.operators.get_mut(operator) {
-                    operator.revoked = true;
-                }
-            }
+            Record::OperatorRevoked { .. }
+            | Record::OperatorAdded { .. }
+            | Record::OperatorRenewed { .. }
+            | Record::OperatorReplaced { .. }
+            | Record::OperatorRemoved { .. }
+            | Record::OperatorEnding { .. } => self.apply_operator(record),
             Record::SaeAdded { spec } => self.add_sae(spec),
             Record::SaeRemoved { id } => {
                 self.saes.remove(id);
@@ -110,11 +111,7 @@ impl State {
             since: self.clock,
         });
         self.policies = policies;
-        for operator in &genesis.operators {
-            let known =
-                Operator { groups: operator.groups.clone(), identity: operator.identity.clone(), revoked: false };
-            self.operators.insert(operator.id.clone(), known);
-        }
+        genesis.operators.iter().for_each(|operator| self.put_operator(operator));
         for slot in [Slot::master(), Slot::audit()] {
             self.slots.entry(slot).or_default();
         }

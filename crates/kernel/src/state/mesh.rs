@@ -4,7 +4,7 @@ use minicbor::{Decode, Encode};
 use types::mesh::{Delivery, LinkReport, NodeState};
 use types::{Hash, Timestamp};
 
-use crate::event::NodeSpec;
+use crate::event::{NodeSpec, OperatorSpec};
 
 /// A node of the mesh.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -66,6 +66,35 @@ pub struct Operator {
     /// Whether its credential is revoked.
     #[n(2)]
     pub revoked: bool,
+    /// When its key ends.
+    #[n(3)]
+    pub expires: Timestamp,
+    /// Whether its end was announced.
+    #[n(4)]
+    pub ending: bool,
+    /// Whether it was seen to have ended.
+    #[n(5)]
+    pub expired: bool,
+}
+
+impl Operator {
+    /// Whether it counts among those who act: neither revoked nor at its key's end.
+    pub fn is_in_good_standing(&self) -> bool {
+        !self.revoked && !self.expired
+    }
+}
+
+impl From<&OperatorSpec> for Operator {
+    fn from(spec: &OperatorSpec) -> Self {
+        Self {
+            groups: spec.groups.clone(),
+            identity: spec.identity.clone(),
+            revoked: false,
+            expires: spec.expires,
+            ending: false,
+            expired: false,
+        }
+    }
 }
 
 /// What a boundary is from its beginning.

@@ -39,7 +39,12 @@ pub struct Kme {
 }
 
 impl State {
+    /// Takes a SAE in; one that is known keeps its account.
     pub(super) fn add_sae(&mut self, spec: &SaeSpec) {
+        if let Some(known) = self.saes.get_mut(&spec.id) {
+            known.spec = spec.clone();
+            return;
+        }
         let sae = Sae { spec: spec.clone(), since: self.clock, as_master: 0, as_slave: 0, last: None };
         self.saes.insert(spec.id.clone(), sae);
     }

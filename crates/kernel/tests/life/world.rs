@@ -47,6 +47,8 @@ pub(crate) fn genesis(nodes: usize, settings: Settings) -> Genesis {
         id: name.parse().unwrap(),
         groups: vec!["duty".to_owned(), "operators".to_owned()],
         identity: name.as_bytes().to_vec(),
+        // histories here run for years
+        expires: Timestamp::from_millis(u64::MAX / 2),
     };
     Genesis {
         boundary: "site-a".parse().unwrap(),
@@ -177,6 +179,7 @@ impl World {
             at: self.now.max(self.state.clock()),
             grant,
             command: command.clone(),
+            reason: "a drill".to_owned(),
         };
         self.feed(Event::Request(Box::new(SignedRequest { request, signature: vec![] })))
     }

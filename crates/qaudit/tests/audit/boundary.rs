@@ -74,6 +74,7 @@ impl Boundary {
             id: name.parse().unwrap(),
             groups: groups(*name).into_iter().map(str::to_owned).collect(),
             identity: key.public().to_bytes(),
+            expires: Timestamp::from_millis(self.now) + types::Millis::from_days(90),
         });
         let node = |name: &str| NodeSpec {
             id: name.parse().unwrap(),
@@ -122,6 +123,7 @@ impl Boundary {
             at: Timestamp::from_millis(self.now),
             grant,
             command,
+            reason: "a drill".to_owned(),
         };
         let (_, key) = self.operators.iter().find(|(operator, _)| *operator == key).unwrap();
         let signature = key.sign(Label::REQUEST, &[&cbor::to_vec(&request)]).unwrap().to_bytes();

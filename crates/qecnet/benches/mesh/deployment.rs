@@ -101,9 +101,10 @@ impl Mesh {
             boundary: self.config.boundary.clone(),
             tls_pin: self.created.http_pin,
             log_keys: self.created.log_keys.clone(),
+            operators: Vec::new(),
         };
         let key = IdentityKey::load(&self.dir.path().join(format!("{operator}.key"))).unwrap();
-        Client::new(config, operator.parse().unwrap(), key).unwrap()
+        Client::new(config, operator.parse().unwrap(), key).unwrap().with_reason("a benchmark")
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -191,7 +192,8 @@ fn operators(config: &mut HubConfig, dir: &Path, entropy: &Entropy, expendable: 
         key.save(&dir.join(format!("{name}.key"))).unwrap();
         let id: OperatorId = name.parse().unwrap();
         let groups = vec!["duty".to_owned(), "operators".to_owned()];
-        config.operators.push(Operator { id, groups, identity: hex::encode(key.public().to_bytes()) });
+        let (identity, life) = (hex::encode(key.public().to_bytes()), Span(kernel::operators::LIFE));
+        config.operators.push(Operator { id, groups, identity, life });
     }
 }
 

@@ -62,6 +62,7 @@ impl Deployment {
             boundary: new.boundary.clone(),
             tls_pin: created.http_pin,
             log_keys: created.log_keys,
+            operators: Vec::new(),
         };
         write(&self.client_config(), &client.to_toml())
     }
@@ -139,6 +140,7 @@ impl Deployment {
                     id: name.clone(),
                     groups: groups.clone(),
                     identity: hex::encode(identity.to_bytes()),
+                    life: hub::config::Span(kernel::operators::LIFE),
                 }),
                 Card::Node { name, function, identity, .. } => {
                     config.nodes.push(hub::config::Node {

@@ -183,7 +183,7 @@ impl Mesh {
     pub(crate) fn cli(&self, arguments: &[&str]) -> Ran {
         let dir = self.dir.to_str().unwrap();
         let mut all = arguments.to_vec();
-        all.extend(["--dir", dir]);
+        all.extend(["--dir", dir, "--reason", "a drill"]);
         run(&qecnet(), &all)
     }
 
