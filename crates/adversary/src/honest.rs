@@ -94,10 +94,10 @@ pub async fn replay(
     client: &Client,
     mut see: impl FnMut(&evidence::Entry<kernel::Body>),
 ) -> State {
+    let policy = client.config().policy().unwrap();
+    let pins = client.founding().await.unwrap().pins(deployment.config.boundary.clone(), policy);
     let mut bundle = Vec::new();
     let ExportReply::Exported(_) = client.export(&mut bundle).await.unwrap() else { panic!("held") };
-    let policy = client.config().policy().unwrap();
-    let pins = evidence::Pins::new(deployment.config.boundary.clone(), policy);
     let mut audit = Audit::open(&bundle[..], &pins, api::client::verify_note).unwrap();
     let mut state = State::default();
     while let Some(item) = audit.next_item::<kernel::Body>().unwrap() {

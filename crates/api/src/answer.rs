@@ -35,6 +35,8 @@ pub enum Outcome {
     Recorded,
     /// What was asked to see.
     View(Box<View>),
+    /// The first entry of the log.
+    Founding(FoundingView),
     /// A forward was added.
     Forward(ForwardId),
     /// An approval counted.
@@ -76,6 +78,15 @@ pub struct HeldView {
     pub group: String,
     /// When it ends by itself.
     pub expires: Timestamp,
+}
+
+/// The first entry of the log and its proof.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoundingView {
+    /// Canonical bytes of the entry in hex.
+    pub entry: String,
+    /// Inclusion proof with a signed checkpoint (C2SP `tlog-proof`).
+    pub proof: String,
 }
 
 /// A grant and its proof.

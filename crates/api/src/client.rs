@@ -28,8 +28,10 @@ use crate::error::ErrorBody;
 use crate::{request, routes, tls};
 
 mod live;
+mod log;
 
 pub use live::LiveStatus;
+pub use log::{Contradiction, Founding};
 
 /// Longest wait for a connection, and for a byte of an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -83,6 +85,14 @@ pub enum ClientError {
     /// A checkpoint does not hold.
     #[error("the hub sent a checkpoint that does not hold ({0}): do not trust it; compare `log_keys`")]
     BadCheckpoint(String),
+    /// The hub shows a log that is not the one it showed before.
+    #[error("the hub contradicts itself: {what}; do not trust it, and keep both checkpoints as evidence")]
+    Contradiction {
+        /// How.
+        what: Contradiction,
+        /// The signed checkpoint that it shows now.
+        shown: Box<str>,
+    },
     /// The exported file cannot be written.
     #[error("cannot write the export: {0}")]
     Write(std::io::Error),

@@ -16,7 +16,10 @@ use types::{BoundaryId, ForwardId, Hash, IncidentId, KeyId, NodeId, OperatorId, 
 /// The word in a read command that is answered by a stream of [`StatusView`]s.
 pub const STATUS_LIVE: &str = "status-live";
 
-/// What [`kernel::event::Command::Read`] names, besides [`STATUS_LIVE`].
+/// The word in a read command for the first entry of the log with its proof.
+pub const FOUNDING: &str = "founding";
+
+/// What [`kernel::event::Command::Read`] names, besides [`FOUNDING`] and [`STATUS_LIVE`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Topic {
     /// [`StatusView`].

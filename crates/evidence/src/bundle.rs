@@ -100,7 +100,7 @@ pub enum Incomplete {
         entries: u64,
     },
     /// The log is shorter than one that was seen before.
-    #[error("the log has {entries} entries, but had {seen} when its pinned root was seen: it was rolled back")]
+    #[error("the log has {entries} entries, but had {seen} when its pinned root was seen: it was cut, or rolled back")]
     RolledBack {
         /// Entries in the file.
         entries: u64,
@@ -152,6 +152,9 @@ pub enum Problem {
         /// Entries the checkpoint covers.
         signed: u64,
     },
+    /// The log begins with another entry than the pinned one.
+    #[error("it is not the founding entry that is pinned: this is the log of another deployment")]
+    OtherGenesis,
     /// The log does not pass through a root that was seen before.
     #[error("it, or an entry before it, is not what it was when the pinned root was seen")]
     NotAsSeen,

@@ -26,5 +26,5 @@ pub use checkpoint::{Checkpoint, CheckpointPolicy, SignedCheckpoint};
 pub use entry::{Entry, Head, Opaque, Sealed};
 pub use merkle::{ConsistencyProof, Frontier, InclusionProof, Tree};
 pub use note::{Algorithm, KeyName, NoteSigner, NoteVerifier, SignedNote, VerifierKey};
-pub use pins::Pins;
+pub use pins::{Founder, Pins};
 pub use proof::TlogProof;

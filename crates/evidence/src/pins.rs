@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use types::{BoundaryId, Hash};
+use types::{BoundaryId, Hash, NodeId, OperatorId};
 
 use crate::base64;
 use crate::checkpoint::{CheckpointPolicy, PolicyError};
@@ -21,19 +21,61 @@ pub struct Seen {
     pub root: Hash,
 }
 
+/// Someone whom the first entry of the log names, with the fingerprint of the identity it gives them.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Founder {
+    /// An operator.
+    Operator(OperatorId, Hash),
+    /// A node.
+    Node(NodeId, Hash),
+}
+
+impl fmt::Display for Founder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Operator(name, _) => write!(f, "operator {name}"),
+            Self::Node(name, _) => write!(f, "node {name}"),
+        }
+    }
+}
+
+impl Founder {
+    /// Fingerprint of the identity.
+    pub fn identity(&self) -> &Hash {
+        match self {
+            Self::Operator(_, identity) | Self::Node(_, identity) => identity,
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut words = text.splitn(3, ' ');
+        let (kind, name) = (words.next()?, words.next()?);
+        let identity = base64::decode_hash(words.next()?)?;
+        match kind {
+            "operator" => Some(Self::Operator(name.parse().ok()?, identity)),
+            "node" => Some(Self::Node(name.parse().ok()?, identity)),
+            _ => None,
+        }
+    }
+}
+
 /// The pins of one log. As text, one item a line, in this order:
 ///
 /// ```text
 /// qecnet-pins/v1
 /// boundary <name>
 /// origin <origin>
-/// log <vkey>                    (two or more: Ed25519 and ML-DSA-44)
-/// seen <size> <base64(root)>    (none or more, by ascending size)
+/// log <vkey>                                      (two or more: Ed25519 and ML-DSA-44)
+/// genesis <base64(hash of entry 0)>
+/// founder operator|node <name> <base64(identity)> (none or more, operators first, by name)
+/// seen <size> <base64(root)>                      (none or more, by ascending size)
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pins {
     boundary: BoundaryId,
     policy: CheckpointPolicy,
+    genesis: Hash,
+    founders: Vec<Founder>,
     seen: Vec<Seen>,
 }
 
@@ -44,7 +86,9 @@ pub enum PinsError {
     #[error("a pins file starts with the line `{FIRST_LINE}`")]
     NotPins,
     /// A line that does not belong where it stands.
-    #[error("line {0} of the pins file is not what belongs there: boundary, origin, log and seen lines, in this order")]
+    #[error(
+        "line {0} of the pins file is not what belongs there: boundary, origin, log, genesis, founder and seen lines, in this order"
+    )]
     BadLine(usize),
     /// A key that is not one.
     #[error("line {line} of the pins file: {error}")]
@@ -64,9 +108,18 @@ pub enum PinsError {
 }
 
 impl Pins {
-    /// Pins for the log of `boundary` whose checkpoints satisfy `policy`.
-    pub fn new(boundary: BoundaryId, policy: CheckpointPolicy) -> Self {
-        Self { boundary, policy, seen: Vec::new() }
+    /// Pins for the log of `boundary` whose checkpoints satisfy `policy` and whose entry 0 has the hash
+    /// `genesis` ([`crate::entry::entry_hash`]).
+    pub fn new(boundary: BoundaryId, policy: CheckpointPolicy, genesis: Hash) -> Self {
+        Self { boundary, policy, genesis, founders: Vec::new(), seen: Vec::new() }
+    }
+
+    /// Also names who founded the boundary, so that another founding is told by its people.
+    pub fn with_founders(mut self, founders: impl IntoIterator<Item = Founder>) -> Self {
+        self.founders.extend(founders);
+        self.founders.sort();
+        self.founders.dedup();
+        self
     }
 
     /// Also pins a root that was seen before.
@@ -75,6 +128,22 @@ impl Pins {
         self.seen.sort();
         self.seen.dedup();
         self
+    }
+
+    /// As these, with one root seen: the newest, which fixes all that came before it.
+    pub fn seen_last(mut self, seen: Seen) -> Self {
+        self.seen = vec![seen];
+        self
+    }
+
+    /// Hash of entry 0.
+    pub fn genesis(&self) -> &Hash {
+        &self.genesis
+    }
+
+    /// Whom entry 0 names, sorted.
+    pub fn founders(&self) -> &[Founder] {
+        &self.founders
     }
 
     /// The boundary whose log it is.
@@ -97,6 +166,10 @@ impl fmt::Display for Pins {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{FIRST_LINE}\nboundary {}\norigin {}", self.boundary, self.policy.origin())?;
         self.policy.log_keys().iter().try_for_each(|key| writeln!(f, "log {key}"))?;
+        writeln!(f, "genesis {}", base64::encode(self.genesis.as_ref()))?;
+        self.founders
+            .iter()
+            .try_for_each(|founder| writeln!(f, "founder {founder} {}", base64::encode(founder.identity().as_ref())))?;
         self.seen.iter().try_for_each(|seen| writeln!(f, "seen {} {}", seen.size, base64::encode(seen.root.as_ref())))
     }
 }
@@ -120,7 +193,15 @@ impl FromStr for Pins {
             let key: VerifierKey = vkey.parse().map_err(|error| PinsError::Key { line: number, error })?;
             keys.push(key);
         }
-        let mut pins = Self::new(boundary, CheckpointPolicy::new(origin, keys)?);
+        let policy = CheckpointPolicy::new(origin, keys)?;
+        let after_keys = policy.log_keys().len() + 4;
+        let genesis = item("genesis").and_then(|(_, line)| base64::decode_hash(line.strip_prefix("genesis ")?));
+        let mut pins = Self::new(boundary, policy, genesis.ok_or(PinsError::BadLine(after_keys))?);
+        while let Some((number, line)) = item("founder") {
+            let founder = line.strip_prefix("founder ").and_then(Founder::parse);
+            pins.founders.push(founder.ok_or(PinsError::BadLine(number))?);
+        }
+        pins = pins.with_founders([]);
         while let Some((number, line)) = item("seen") {
             let parts = line.strip_prefix("seen ").and_then(|rest| rest.split_once(' '));
             let seen = parts

@@ -16,8 +16,8 @@ mod signer;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use kernel::State;
-use kernel::event::Event;
+use kernel::event::{Event, Pause};
+use kernel::{PAUSE, State};
 use store::{Fault, VaultSecret};
 use tokio::sync::{mpsc, oneshot};
 use types::limits::BATCH_ENTRIES;
@@ -190,7 +190,8 @@ fn is_bulk(event: &Event) -> bool {
         | Event::Activated { .. }
         | Event::Purged { .. }
         | Event::IsolationConfirmed { .. }
-        | Event::Signal { .. } => false,
+        | Event::Signal { .. }
+        | Event::Resumed { .. } => false,
     }
 }
 
@@ -210,7 +211,8 @@ pub fn start(
     let handle = Handle { events, bulk: bulk_in, control: control_in, tree: core.tree(), fault: core.fault() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let thread = std::thread::Builder::new().name("sequencer".to_owned()).spawn(move || {
-        let clock = crate::clock::Clock::new(time, core.last());
+        let acted = core.last();
+        let clock = crate::clock::Clock::new(time, acted);
         let kept = crate::outstanding::ended_sessions(core.state()).into_iter().map(Pending::quiet).collect();
         let turns = Loop {
             core,
@@ -220,6 +222,8 @@ pub fn start(
             control,
             orders: orders_in,
             kept,
+            acted,
+            pause: Some(Pause::NotRunning),
             backoff: false,
             pace: Pace::default(),
             revoking: None,
@@ -238,6 +242,10 @@ struct Loop {
     orders: mpsc::UnboundedSender<Vec<Order>>,
     /// Events without an asker that the store has not taken yet; they go first.
     kept: Vec<Pending>,
+    /// When it last looked at what is due and could act.
+    acted: Timestamp,
+    /// Why it could not since, where that is known.
+    pause: Option<Pause>,
     backoff: bool,
     pace: Pace,
     /// When a revocation was last ordered or acknowledged.
@@ -277,8 +285,8 @@ impl Loop {
         let mut stopping = Vec::new();
         loop {
             let wait = self.wait();
-            // What is kept, a tick and a word on the clock go into the same batch.
-            let room = BATCH_ENTRIES.saturating_sub(self.kept.len() + core::TICKS + 1);
+            // What is kept, a tick and a word on the clock or a pause go into the same batch.
+            let room = BATCH_ENTRIES.saturating_sub(self.kept.len() + core::TICKS + 2);
             tokio::select! {
                 control = self.control.recv() => match control {
                     Some(Control::Read(read)) => {
@@ -340,10 +348,21 @@ impl Loop {
         due.map_or(HEARTBEAT, |due| due.clamp(Duration::from_millis(1), HEARTBEAT))
     }
 
+    /// Says that nothing could be done about what was due for a while, where it was so: an auditor takes
+    /// whatever was due and not done otherwise for left out.
+    fn pause(&self, now: Timestamp) -> Vec<Pending> {
+        let pause = self.pause.unwrap_or(Pause::Stalled);
+        if pause == Pause::NotRunning || now.since(self.acted) > PAUSE {
+            return vec![Pending::quiet(Event::Resumed { since: self.acted, pause })];
+        }
+        Vec::new()
+    }
+
     async fn turn(&mut self, events: &mut Vec<Pending>) {
         let (taken, start) = (events.iter().filter(|pending| pending.reply.is_some()).count(), Instant::now());
         let now = self.clock.now();
-        let mut pending = std::mem::take(&mut self.kept);
+        let mut pending = self.pause(now.at);
+        pending.append(&mut self.kept);
         if now.regressed {
             tracing::warn!("the system's clock went back; the log's time stands until it has caught up");
             pending.push(Pending::quiet(Core::clock_regressed()));
@@ -355,6 +374,12 @@ impl Loop {
         }
         self.backoff = done.failed;
         self.kept = done.kept;
+        self.kept.retain(|kept| !matches!(kept.event, Event::Resumed { .. }));
+        if !done.failed {
+            (self.acted, self.pause) = (now.at, None);
+        } else if self.pause.is_none() {
+            self.pause = Some(Pause::StoreFailed);
+        }
         if done.orders.iter().any(Order::revokes) {
             self.revoking = Some(Instant::now());
         }

@@ -2,16 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use types::{Timestamp, cbor};
+use types::{Millis, Timestamp, cbor};
 
 use crate::draft::Draft;
-use crate::event::{Genesis, Settings};
+use crate::event::{Genesis, Pause, Settings};
 use crate::operators;
 use crate::policy::PolicySet;
 use crate::record::{Record, Refusal};
 
 /// Largest genesis, in bytes of its encoding: its entry holds it twice.
 pub const GENESIS_LEN: usize = 32_000;
+
+/// Longest time between two looks of a hub at what is due; after a longer one it says [`crate::event::Event::Resumed`].
+pub const PAUSE: Millis = Millis::from_secs(2);
 
 /// Shortest life of a key and shortest wait, in milliseconds.
 const SHORTEST: u64 = 100;
@@ -31,6 +34,15 @@ pub(crate) fn create(draft: &mut Draft<'_>, genesis: &Genesis) {
         }
         Err(_) => draft.refuse(Refusal::BadPolicy),
     }
+}
+
+/// The hub says for which time it could not act. It lies between the last entry and now: what was due
+/// before the last entry had its tick.
+pub(crate) fn resumed(draft: &mut Draft<'_>, since: Timestamp, pause: Pause) {
+    if since < draft.state.clock() || since > draft.now {
+        return draft.refuse(Refusal::OutOfBounds);
+    }
+    draft.record(Record::Resumed { since, pause });
 }
 
 fn check(genesis: &Genesis, now: Timestamp) -> Result<(), Refusal> {

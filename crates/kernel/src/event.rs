@@ -6,9 +6,11 @@ use serde::{Deserialize, Serialize};
 use types::mesh::{Delivery, ForwardSpec, Function, KeyType, LinkReport, SignalKind, Subject};
 use types::sae::{Handout, KmeSpec, SaeSpec};
 use types::{
-    BoundaryId, ForwardId, GrantId, Hash, IncidentId, KeyId, LinkId, Millis, NodeId, OperatorId, RequestId, SaeId,
-    Timestamp,
+    BoundaryId, ForwardId, GrantId, Hash, IncidentId, KeyId, Label, LinkId, Millis, NodeId, OperatorId, RequestId,
+    SaeId, Timestamp,
 };
+
+use crate::record::Principal;
 
 /// The first event of a boundary: who may act, under which policy, with which timing.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
@@ -37,6 +39,18 @@ pub struct Genesis {
     /// Fingerprint of the log's signing keys.
     #[n(7)]
     pub audit_key: Hash,
+}
+
+impl Genesis {
+    /// Everyone it names, with the fingerprint of the identity it gives them.
+    pub fn identities(&self) -> Vec<(Principal, Hash)> {
+        let operators = self
+            .operators
+            .iter()
+            .map(|operator| (Principal::Operator(operator.id.clone()), Label::IDENTITY.hash(&[&operator.identity])));
+        let nodes = self.nodes.iter().map(|node| (Principal::Node(node.id.clone()), node.identity));
+        operators.chain(nodes).collect()
+    }
 }
 
 /// Timing of keys and mesh.
@@ -352,6 +366,22 @@ pub struct KeyUsage {
     pub failures: u64,
 }
 
+/// Why the hub could not act for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, Serialize, Deserialize)]
+#[cbor(index_only)]
+#[serde(rename_all = "snake_case")]
+pub enum Pause {
+    /// It was not running.
+    #[n(0)]
+    NotRunning,
+    /// It ran, and its store took nothing.
+    #[n(1)]
+    StoreFailed,
+    /// It ran, and was given no time by its machine, or its clock jumped.
+    #[n(2)]
+    Stalled,
+}
+
 /// Something that happened, authenticated by the hub.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -522,5 +552,16 @@ pub enum Event {
         /// The node ended without a word since then: what it gave after may be missing.
         #[n(3)]
         gap: Option<Timestamp>,
+    },
+    /// The hub acts again after a time in which it could not: what was due then happens late. Said at
+    /// every start and after every pause longer than [`crate::PAUSE`], before anything else.
+    #[n(30)]
+    Resumed {
+        /// When it last could act; at a start the time of the last entry, for more it does not know.
+        #[n(0)]
+        since: Timestamp,
+        /// Why it could not.
+        #[n(1)]
+        pause: Pause,
     },
 }

@@ -29,6 +29,7 @@ mod step;
 mod tick;
 pub mod view;
 
+pub use boundary::PAUSE;
 use event::Event;
 use minicbor::{Decode, Encode};
 use record::Record;

@@ -7,7 +7,7 @@ use types::mesh::{Delivery, ForwardSpec, KeyState, KeyType, LinkReport, NodeStat
 use types::sae::{Handout, KmeSpec, SaeSpec};
 use types::{ForwardId, GrantId, Hash, IncidentId, KeyId, LinkId, NodeId, OperatorId, RequestId, SaeId, Timestamp};
 
-use crate::event::{Genesis, KeyUsage, NodeSpec, OperatorSpec, SignedRequest};
+use crate::event::{Genesis, KeyUsage, NodeSpec, OperatorSpec, Pause, SignedRequest};
 
 /// Why an event was refused before policy was asked, or had no effect.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize, thiserror::Error)]
@@ -747,5 +747,15 @@ pub enum Record {
         /// Whether it has ended; else it will soon.
         #[n(1)]
         over: bool,
+    },
+    /// The hub acts again after a pause.
+    #[n(65)]
+    Resumed {
+        /// When it last could act.
+        #[n(0)]
+        since: Timestamp,
+        /// Why it could not since.
+        #[n(1)]
+        pause: Pause,
     },
 }

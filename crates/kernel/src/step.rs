@@ -60,5 +60,6 @@ fn dispatch(draft: &mut Draft<'_>, event: &Event) {
         Event::Signal { source, subject, kind, confidence_ppm } => {
             sentinel::from_node(draft, source, subject, *kind, *confidence_ppm);
         }
+        Event::Resumed { since, pause } => boundary::resumed(draft, *since, *pause),
     }
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use evidence::bundle::{BundleError, Part};
+use evidence::checkpoint::CheckpointError;
 use evidence::pins::PinsError;
 use serde::Serialize;
 
@@ -30,6 +31,24 @@ pub enum Failure {
         /// What is wrong with it.
         #[source]
         error: PinsError,
+    },
+    /// The checkpoint that was given is not one of the pinned log.
+    #[error("`{}` is no checkpoint of the pinned log: {error}", .path.display())]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        error: CheckpointError,
+    },
+    /// The pins cannot be brought up to date.
+    #[error("it holds, and `{}` cannot be updated: {error}", .path.display())]
+    Update {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        error: io::Error,
     },
     /// The bundle does not hold.
     #[error(transparent)]
@@ -74,6 +93,8 @@ impl Failure {
             Self::Bundle(BundleError::Incomplete(_)) => Exit::Incomplete,
             Self::File { .. }
             | Self::Pins { .. }
+            | Self::Checkpoint { .. }
+            | Self::Update { .. }
             | Self::NoSuchEntry { .. }
             | Self::Bundle(BundleError::Read(_) | BundleError::NotABundle) => Exit::Unreadable,
         }

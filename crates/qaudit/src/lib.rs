@@ -4,8 +4,11 @@
 //! In scope: reading. Out of scope: secrets, network, anything that writes. Links only the pure
 //! crates and the verifying half of `crypto`.
 
+pub mod due;
 pub mod exit;
 pub mod failure;
+pub mod founding;
+pub mod freshness;
 pub mod replay;
 pub mod show;
 pub mod verify;
@@ -15,6 +18,7 @@ mod moment;
 
 pub use exit::Exit;
 pub use failure::Failure;
+pub use freshness::Warning;
 pub use keys::check_signature;
 pub use replay::{Replayed, replay};
 pub use show::{Shown, show};

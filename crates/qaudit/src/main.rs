@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use evidence::Pins;
-use qaudit::{Exit, Failure};
+use evidence::bundle::Summary;
+use evidence::{Pins, SignedCheckpoint};
+use qaudit::{Exit, Failure, Warning, freshness};
 use serde::Serialize;
 
 /// Longest pins file that is read, in bytes.
@@ -50,6 +51,12 @@ struct Checked {
     /// The pins, as `qecnet audit pins` wrote them; get them from someone you trust.
     #[arg(long)]
     pins: PathBuf,
+    /// A signed checkpoint got elsewhere than from the bundle: the log must reach or pass through it.
+    #[arg(long)]
+    checkpoint: Option<PathBuf>,
+    /// Where the bundle holds, note its last root in the pins, so that a later one must go on from it.
+    #[arg(long)]
+    update_pins: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -59,14 +66,23 @@ struct Checked {
 #[derive(Serialize)]
 struct View<'a, T> {
     result: Exit,
+    warnings: Vec<WarningView>,
     #[serde(flatten)]
     found: &'a T,
 }
 
+/// A warning, as JSON.
+#[derive(Serialize)]
+struct WarningView {
+    #[serde(flatten)]
+    warning: Warning,
+    text: String,
+}
+
 fn main() -> anyhow::Result<ExitCode> {
     let (answer, exit) = match Cli::parse().command {
-        Command::Verify(args) => args.answer(qaudit::verify, qaudit::verify::describe)?,
-        Command::Replay(args) => args.answer(qaudit::replay, qaudit::replay::describe)?,
+        Command::Verify(args) => args.answer(qaudit::verify, |found| found, qaudit::verify::describe)?,
+        Command::Replay(args) => args.answer(qaudit::replay, |found| &found.summary, qaudit::replay::describe)?,
         Command::Show { file, at, json } => match open(&file).and_then(|input| qaudit::show(input, at)) {
             Ok(shown) if json => (Ok(serde_json::to_string_pretty(&shown)?), Exit::Holds),
             Ok(shown) => (Ok(qaudit::show::describe(&shown)?), Exit::Holds),
@@ -87,17 +103,63 @@ impl Checked {
     fn answer<T: Serialize>(
         &self,
         check: impl Fn(BufReader<File>, &Pins) -> Result<T, Failure>,
+        summary: impl Fn(&T) -> &Summary,
         describe: impl Fn(&T) -> String,
     ) -> anyhow::Result<Answer> {
-        let found = pins(&self.pins).and_then(|pins| check(open(&self.file)?, &pins));
-        Ok(match found {
-            Ok(found) if self.json => {
-                (Ok(serde_json::to_string_pretty(&View { result: Exit::Holds, found: &found })?), Exit::Holds)
-            }
-            Ok(found) => (Ok(describe(&found)), Exit::Holds),
-            Err(failure) => refusal(&failure, self.json)?,
-        })
+        let (found, warnings) = match self.check(check, summary) {
+            Ok(found) => found,
+            Err(failure) => return refusal(&failure, self.json),
+        };
+        if self.json {
+            let views = warnings.iter().map(|warning| WarningView { warning: *warning, text: warning.to_string() });
+            let view = View { result: Exit::Holds, warnings: views.collect(), found: &found };
+            return Ok((Ok(serde_json::to_string_pretty(&view)?), Exit::Holds));
+        }
+        for warning in &warnings {
+            writeln!(std::io::stderr(), "WARNING: {warning}")?;
+        }
+        Ok((Ok(describe(&found)), Exit::Holds))
     }
+
+    /// What the bundle proves, and what to warn of.
+    fn check<T>(
+        &self,
+        check: impl Fn(BufReader<File>, &Pins) -> Result<T, Failure>,
+        summary: impl Fn(&T) -> &Summary,
+    ) -> Result<(T, Vec<Warning>), Failure> {
+        let pins = pins(&self.pins)?;
+        let given = self.checkpoint.as_deref().map(|path| checkpoint(path, &pins)).transpose()?;
+        let wanted = match &given {
+            Some(given) => pins.clone().with_seen(freshness::seen(given)),
+            None => pins.clone(),
+        };
+        let found = check(open(&self.file)?, &wanted)?;
+        let warnings = freshness::warnings(&pins, given.as_ref(), summary(&found));
+        if self.update_pins {
+            let text = freshness::updated(&pins, summary(&found)).to_string();
+            replace(&self.pins, &text).map_err(|error| Failure::Update { path: self.pins.clone(), error })?;
+        }
+        Ok((found, warnings))
+    }
+}
+
+/// Puts `text` in the place of the file at `path`: all of it, durably, or nothing.
+fn replace(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let mut file = File::create(&beside)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&beside, path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
+}
+
+fn checkpoint(path: &Path, pins: &Pins) -> Result<SignedCheckpoint, Failure> {
+    let mut note = Vec::new();
+    let read = open(path)?.take(PINS_LEN).read_to_end(&mut note);
+    read.map_err(|error| Failure::File { path: path.to_owned(), error })?;
+    freshness::open(&note, pins).map_err(|error| Failure::Checkpoint { path: path.to_owned(), error })
 }
 
 fn refusal(failure: &Failure, json: bool) -> anyhow::Result<Answer> {

@@ -4,9 +4,10 @@
 //! same event at the same time on the same state has to give the same records, byte for byte. A
 //! decision that the policy does not give is found even where the log's own keys signed it.
 //!
-//! What it proves: the records follow from the events, and every operator's request carries that
-//! operator's own signature. What it cannot prove: that a node really reported what an event says,
-//! or that nothing was left out from the end; a pinned root binds what was there before.
+//! What it proves: the records follow from the events, nothing that was due was left out
+//! ([`crate::due`]), and every operator's request carries that operator's own signature. What it cannot
+//! prove: that a node really reported what an event says, or that nothing was left out from the end; a
+//! checkpoint got elsewhere binds that.
 
 use std::io::Read;
 
@@ -19,10 +20,12 @@ use kernel::event::{Event, Genesis, SignedRequest};
 use kernel::record::Record;
 use kernel::{Body, State, step};
 use serde::Serialize;
-use types::{BoundaryId, Hash, Label, OperatorId, cbor};
+use types::{BoundaryId, Hash, Label, OperatorId, Timestamp, cbor};
 
-use crate::check_signature;
+use crate::due::{Pauses, Watch};
 use crate::failure::Failure;
+use crate::founding::{self, OtherFounders};
+use crate::{check_signature, moment};
 
 /// How an entry differs from what the kernel does.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +42,15 @@ pub enum Problem {
     /// The boundary names other log keys than the pinned ones.
     #[error("the boundary was created with other log keys than the pinned ones")]
     OtherLogKeys,
+    /// The boundary was founded by others.
+    #[error(transparent)]
+    OtherFounders(#[from] OtherFounders),
+    /// What was due was not done.
+    #[error("what was due at {} was not done before it: a tick was left out", moment::text(*.since))]
+    TickOmitted {
+        /// When it was due.
+        since: Timestamp,
+    },
     /// A request without its operator's signature.
     #[error("the request is not signed by `{operator}`: {reason}")]
     Unsigned {
@@ -95,6 +107,8 @@ pub struct Replayed {
     pub decisions: u64,
     /// Operators' signatures that were verified.
     pub signatures: u64,
+    /// Time in which the hub says that it could not act.
+    pub pauses: Pauses,
     /// Hash of the state at the end.
     pub state: Hash,
 }
@@ -108,7 +122,12 @@ pub fn replay(input: impl Read, pins: &Pins) -> Result<Replayed, Failure> {
     let mut replay = Replay::new(pins);
     let mut first = None;
     while let Some(item) = audit.next_item::<Body>()? {
-        if let (Item::Entry { entry, .. }, None) = (item, &first)
+        let Item::Entry { entry, .. } = item else { continue };
+        if entry.index == 0 {
+            // Another log altogether: nothing else about it matters.
+            founding::check(&entry.body, pins).map_err(|error| Failure::Replay { index: 0, problem: error.into() })?;
+        }
+        if first.is_none()
             && let Err(problem) = replay.entry(&entry)
         {
             first = Some(Failure::Replay { index: entry.index, problem });
@@ -119,8 +138,12 @@ pub fn replay(input: impl Read, pins: &Pins) -> Result<Replayed, Failure> {
     }
     // `next_item` ends only after a final checkpoint.
     let summary = audit.summary().ok_or(evidence::bundle::BundleError::NotABundle)?;
-    let Replay { state, records, decisions, signatures, .. } = replay;
-    Ok(Replayed { summary, records, decisions, signatures, state: state.hash() })
+    let Replay { state, records, decisions, signatures, due, .. } = replay;
+    if let Some(since) = due.overdue(&state, summary.signed_at) {
+        let index = summary.header.size.saturating_sub(1);
+        return Err(Failure::Replay { index, problem: Problem::TickOmitted { since } });
+    }
+    Ok(Replayed { summary, records, decisions, signatures, pauses: due.pauses(), state: state.hash() })
 }
 
 /// A replay under way.
@@ -130,11 +153,12 @@ struct Replay<'p> {
     records: u64,
     decisions: u64,
     signatures: u64,
+    due: Watch,
 }
 
 impl<'p> Replay<'p> {
     fn new(pins: &'p Pins) -> Self {
-        Self { pins, state: State::default(), records: 0, decisions: 0, signatures: 0 }
+        Self { pins, state: State::default(), records: 0, decisions: 0, signatures: 0, due: Watch::default() }
     }
 
     fn entry(&mut self, entry: &Entry<Body>) -> Result<(), Problem> {
@@ -145,6 +169,9 @@ impl<'p> Replay<'p> {
             Event::Request(signed) => self.check_signature(signed)?,
             _ => {}
         }
+        if let Some(since) = self.due.before(&self.state, body, *at) {
+            return Err(Problem::TickOmitted { since });
+        }
         let replayed = step(&self.state, &body.event, *at).records;
         if cbor::to_vec(&replayed) != cbor::to_vec(&body.records) {
             return Err(Box::new(difference(&body.records, &replayed)).into());
@@ -152,6 +179,7 @@ impl<'p> Replay<'p> {
         self.records += replayed.len() as u64;
         self.decisions += replayed.iter().filter(|record| matches!(record, Record::Decided(_))).count() as u64;
         self.state.commit(body, *at);
+        self.due.after(&self.state, *index, body, *at);
         Ok(())
     }
 
@@ -193,11 +221,17 @@ fn difference(logged: &[Record], replayed: &[Record]) -> Difference {
 /// What holds, for people.
 pub fn describe(replayed: &Replayed) -> String {
     format!(
-        "{}\nreplayed: {} records, {} policy decisions and {} operators' signatures are as the kernel decides\nstate {}",
+        "{}\nreplayed: {} records, {} policy decisions and {} operators' signatures are as the kernel decides\n\
+         nothing that was due was left out; by its own word the hub started {} times and could not act for {} s in \
+         all, at most {} s at once (until entry {})\nstate {}",
         crate::verify::describe(&replayed.summary),
         replayed.records,
         replayed.decisions,
         replayed.signatures,
+        replayed.pauses.starts,
+        replayed.pauses.total_ms.div_ceil(1_000),
+        replayed.pauses.longest_ms.div_ceil(1_000),
+        replayed.pauses.longest_until,
         replayed.state,
     )
 }

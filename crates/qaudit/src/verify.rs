@@ -3,16 +3,22 @@
 use std::io::Read;
 
 use evidence::Pins;
-use evidence::bundle::{Audit, Summary};
+use evidence::bundle::{Audit, Item, Summary};
 use kernel::Body;
 
 use crate::failure::Failure;
-use crate::{check_signature, moment};
+use crate::{check_signature, founding, moment};
 
 /// Checks a whole bundle against pins: every byte of it.
 pub fn verify(input: impl Read, pins: &Pins) -> Result<Summary, Failure> {
     let mut audit = Audit::open(input, pins, check_signature)?;
-    while audit.next_item::<Body>()?.is_some() {}
+    while let Some(item) = audit.next_item::<Body>()? {
+        if let Item::Entry { entry, .. } = item
+            && entry.index == 0
+        {
+            founding::check(&entry.body, pins).map_err(|error| Failure::Replay { index: 0, problem: error.into() })?;
+        }
+    }
     // `next_item` ends only after a final checkpoint.
     Ok(audit.summary().ok_or(evidence::bundle::BundleError::NotABundle)?)
 }

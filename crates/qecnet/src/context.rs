@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::cli::Global;
 use crate::deployment::Deployment;
 use crate::exit::{Exit, Fault};
+use crate::history::History;
 use crate::output;
 
 /// Where and as whom a command acts, and how it prints.
@@ -45,12 +46,19 @@ impl Context {
 
     /// Watches the boundary.
     pub(crate) async fn watch(&self) -> Result<LiveStatus, Fault> {
-        self.client()?.watch().await.map_err(fault)
+        self.believed().await?.watch().await.map_err(fault)
+    }
+
+    /// The operator's client, after the hub's log was found to go on from what was seen of it before.
+    pub(crate) async fn believed(&self) -> Result<Client, Fault> {
+        let client = self.client()?;
+        History::of(&self.deployment).check(&client).await?;
+        Ok(client)
     }
 
     /// Has a command carried out, with a grant where it needs one.
     pub(crate) async fn run(&self, command: event::Command) -> Result<Reply, Fault> {
-        self.client()?.run(command).await.map_err(fault)
+        self.believed().await?.run(command).await.map_err(fault)
     }
 
     /// Has a command carried out and says so.
@@ -108,7 +116,10 @@ pub(crate) fn fault(error: ClientError) -> Fault {
     let exit = match &error {
         ClientError::Config(_) | ClientError::Identity(_) => Exit::Config,
         ClientError::Unreachable { .. } => Exit::Unreachable,
-        ClientError::NotTheHub { .. } | ClientError::BadGrant(_) | ClientError::BadCheckpoint(_) => Exit::Trust,
+        ClientError::NotTheHub { .. }
+        | ClientError::BadGrant(_)
+        | ClientError::BadCheckpoint(_)
+        | ClientError::Contradiction { .. } => Exit::Trust,
         ClientError::Refused(body) => match body.code {
             ErrorCode::Unauthenticated => Exit::Trust,
             ErrorCode::StorageFull => Exit::Disk,

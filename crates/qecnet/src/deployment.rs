@@ -18,8 +18,6 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use api::ClientConfig;
-use evidence::Pins;
 use types::{LinkId, NodeId, OperatorId};
 
 use crate::cli::Up;
@@ -89,13 +87,6 @@ impl Deployment {
 
     pub(crate) fn logs(&self) -> PathBuf {
         self.dir.join("logs")
-    }
-
-    /// What an auditor pins: the keys of the log. Made from what the operator holds, not from what
-    /// the hub says.
-    pub(crate) fn pins(&self) -> anyhow::Result<String> {
-        let client = ClientConfig::load(&self.client_config())?;
-        Ok(Pins::new(client.boundary.clone(), client.policy()?).to_string())
     }
 
     /// Makes the deployment of `up` where there is none. Says whether it did.

@@ -5,6 +5,7 @@ mod command;
 mod context;
 mod deployment;
 mod exit;
+mod history;
 mod output;
 mod render;
 mod supervise;

@@ -5,7 +5,7 @@ use minicbor::{Decode, Encode};
 use super::{BundleError, Header, Incomplete, Part, Problem, Section, Sections, Summary};
 use crate::chain::{self, After, Chain};
 use crate::checkpoint::SignedCheckpoint;
-use crate::entry::Entry;
+use crate::entry::{Entry, entry_hash};
 use crate::note::NoteVerifier;
 use crate::pins::Pins;
 
@@ -34,6 +34,7 @@ pub struct Audit<'p, R, V> {
     chain: Chain,
     checkpoints: u64,
     last: Option<SignedCheckpoint>,
+    other_genesis: bool,
 }
 
 impl<'p, R: Read, V: NoteVerifier> Audit<'p, R, V> {
@@ -44,7 +45,7 @@ impl<'p, R: Read, V: NoteVerifier> Audit<'p, R, V> {
         if boundary != *pins.boundary() || origin != *pins.policy().origin() {
             return Err(tampered(Part::Header, Problem::OtherLog { boundary, origin }));
         }
-        Ok(Self { sections, pins, verifier, chain: Chain::new(), checkpoints: 0, last: None })
+        Ok(Self { sections, pins, verifier, chain: Chain::new(), checkpoints: 0, last: None, other_genesis: false })
     }
 
     /// The next item; `None` once the final checkpoint has been checked and nothing follows it.
@@ -54,6 +55,10 @@ impl<'p, R: Read, V: NoteVerifier> Audit<'p, R, V> {
     {
         if self.last.is_some() {
             return Ok(None);
+        }
+        // After the entry itself was given, so that a reader who knows its meaning can say who differs.
+        if self.other_genesis {
+            return Err(tampered(Part::Entry(0), Problem::OtherGenesis));
         }
         match self.sections.next_section()? {
             Some(Section::Entry(bytes)) => {
@@ -100,6 +105,7 @@ impl<'p, R: Read, V: NoteVerifier> Audit<'p, R, V> {
             Err(error) => return Err(error.into()),
         };
         let size = self.chain.size();
+        self.other_genesis = size == 1 && entry_hash(bytes) != *self.pins.genesis();
         if self.pins.seen().iter().any(|seen| seen.size == size && seen.root != self.chain.root()) {
             return Err(tampered(Part::Entry(size - 1), Problem::NotAsSeen));
         }

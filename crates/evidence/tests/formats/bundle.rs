@@ -186,7 +186,7 @@ fn a_log_rewritten_or_rolled_back_by_its_own_keys_is_found() {
 fn other_pins_are_refused() {
     let log = Log::with_entries(ORIGIN, 2);
     let (bytes, _) = bundle(&log, &[]);
-    let other_boundary = Pins::new("south".parse().unwrap(), log.policy());
+    let other_boundary = Pins::new("south".parse().unwrap(), log.policy(), *log.pins().genesis());
     assert_eq!(blamed(&bytes, &other_boundary), Some(Part::Header));
     assert_eq!(blamed(&bytes, &Log::new("qecnet.example/south").pins()), Some(Part::Header));
 }

@@ -123,7 +123,8 @@ impl Log {
     }
 
     pub(crate) fn pins(&self) -> Pins {
-        Pins::new(Self::boundary(), self.policy())
+        let genesis = self.entries.first().map_or(Hash::ZERO, Sealed::hash);
+        Pins::new(Self::boundary(), self.policy(), genesis)
     }
 
     pub(crate) fn root(&self, size: u64) -> Hash {

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use types::BoundaryId;
 
 use api::ErrorCode;
+use api::answer::FoundingView;
 
 use super::body::{Reply, failure, whole};
 use super::router::App;
@@ -69,21 +70,39 @@ impl LogReader {
         Ok(Some(self.with(|store| tile.read(&StoredTree { tree: &tree, store }))?))
     }
 
-    /// The proof that the receipt's entry is in the log its checkpoint signs.
-    fn proof(&self, receipt: &Receipt) -> Result<TlogProof, LogError> {
+    /// The proof that entry `index` is in the log the receipt's checkpoint signs.
+    fn proof(&self, index: u64, receipt: &Receipt) -> Result<TlogProof, LogError> {
         let note = SignedNote::parse(receipt.checkpoint().as_bytes())?;
         let tree = self.tree.read().unwrap_or_else(PoisonError::into_inner);
-        let inclusion = self
-            .with(|store| InclusionProof::new(&StoredTree { tree: &tree, store }, receipt.index(), receipt.size()))?;
+        let inclusion =
+            self.with(|store| InclusionProof::new(&StoredTree { tree: &tree, store }, index, receipt.size()))?;
         Ok(TlogProof::new(inclusion, note))
     }
 
-    /// As [`Self::proof`], on a thread that may wait for the disk.
+    /// The proof that the receipt's entry is in the log its checkpoint signs; waits for the disk on a
+    /// thread of its own.
     pub(crate) async fn prove(self: &Arc<Self>, receipt: Receipt) -> Option<TlogProof> {
+        self.blocking(move |reader| reader.proof(receipt.index(), &receipt)).await
+    }
+
+    /// The first entry, with the proof that the receipt's checkpoint signs it.
+    pub(crate) async fn founding(self: &Arc<Self>, receipt: Receipt) -> Option<FoundingView> {
+        let founding = move |reader: &Self| {
+            let first = reader.with(|store| store.read(0..1))?;
+            let entry = first.first().ok_or(store::ReadError::Gap { index: 0 })?;
+            let proof = reader.proof(0, &receipt)?.to_string();
+            Ok(FoundingView { entry: hex::encode(&entry.bytes), proof })
+        };
+        self.blocking(founding).await
+    }
+
+    async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        read: impl FnOnce(&Self) -> Result<T, LogError> + Send + 'static,
+    ) -> Option<T> {
         let reader = Arc::clone(self);
-        let proof = tokio::task::spawn_blocking(move || reader.proof(&receipt)).await;
-        match proof {
-            Ok(Ok(proof)) => Some(proof),
+        match tokio::task::spawn_blocking(move || read(&reader)).await {
+            Ok(Ok(found)) => Some(found),
             Ok(Err(error)) => {
                 tracing::error!(%error, "a proof cannot be made");
                 None

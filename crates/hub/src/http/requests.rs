@@ -7,7 +7,7 @@ use kernel::record::{Principal, Record};
 use types::mesh::{SignalKind, Subject};
 use types::{OperatorId, cbor};
 
-use api::view::{STATUS_LIVE, Topic, View};
+use api::view::{FOUNDING, STATUS_LIVE, Topic, View};
 use api::{Answer, Done, ErrorBody, ErrorCode, GrantView, HeldView, Outcome, routes};
 
 use super::body::{Reply, failure, json, respond};
@@ -38,6 +38,7 @@ impl App {
         let (operator, command) = (signed.request.operator.clone(), signed.request.command.clone());
         if let Command::Read { what } = &command
             && what != STATUS_LIVE
+            && what != FOUNDING
             && Topic::parse(what).is_none()
         {
             return Err(unknown_topic());
@@ -124,6 +125,9 @@ impl App {
         let outcome = match command {
             Command::ExportAudit => return Ok(self.export(receipt)),
             Command::Read { what } if what == STATUS_LIVE => return self.live(operator),
+            Command::Read { what } if what == FOUNDING => {
+                Outcome::Founding(self.log.founding(receipt).await.ok_or(ErrorCode::Internal)?)
+            }
             Command::Read { what } => {
                 let topic = Topic::parse(what).ok_or_else(unknown_topic)?;
                 Outcome::View(Box::new(self.view(topic).await?))

@@ -203,9 +203,11 @@ impl Core {
         queue: &mut Peekable<impl Iterator<Item = Pending>>,
         now: Timestamp,
     ) -> Result<(), CommitError> {
-        // Nothing is ordered of nodes that are known to be gone, as all of them are after a restart.
-        while let Some(gone) = queue.next_if(|pending| matches!(pending.event, Event::NodeDown { .. })) {
-            self.stage(work, gone, now)?;
+        // That there was a pause comes before what happens late for it. Nothing is ordered of nodes that are
+        // known to be gone, as all of them are after a restart.
+        let first = |pending: &Pending| matches!(pending.event, Event::Resumed { .. } | Event::NodeDown { .. });
+        while let Some(pending) = queue.next_if(first) {
+            self.stage(work, pending, now)?;
         }
         // What is due comes before what was asked since. Before the first entry nothing is due.
         self.more = self.state.boundary().is_some();

@@ -28,12 +28,12 @@ async fn an_export_holds_under_the_pins_and_tiles_give_its_root() {
     for _ in 0..300 {
         client.run(Command::Read { what: "nodes".to_owned() }).await.unwrap();
     }
+    let policy = deployment.client_config(hub.http_address()).policy().unwrap();
+    let pins = client.founding().await.unwrap().pins(deployment.config.boundary.clone(), policy.clone());
     let mut bundle = Vec::new();
     let reply = client.export(&mut bundle).await.unwrap();
     let ExportReply::Exported(exported) = reply else { panic!("held") };
     assert_eq!(exported.bytes, bundle.len() as u64);
-    let policy = deployment.client_config(hub.http_address()).policy().unwrap();
-    let pins = Pins::new(deployment.config.boundary.clone(), policy.clone());
     let summary = audit(&bundle, &pins);
     assert!(summary.header.size > 300 && exported.entry.is_some_and(|entry| entry < summary.header.size));
 
@@ -73,8 +73,8 @@ async fn a_restart_goes_on_with_the_same_log() {
     client.export(&mut bundle).await.unwrap();
     let policy = deployment.client_config(hub.http_address()).policy().unwrap();
     let seen = before.checkpoint().clone();
-    let pins =
-        Pins::new(deployment.config.boundary.clone(), policy).with_seen(Seen { size: seen.size, root: seen.root });
+    let pins = client.founding().await.unwrap().pins(deployment.config.boundary.clone(), policy);
+    let pins = pins.seen_last(Seen { size: seen.size, root: seen.root });
     let summary = audit(&bundle, &pins);
     assert!(summary.header.size > before.checkpoint().size);
     hub.stop().await;

@@ -96,7 +96,8 @@ impl State {
             | Record::GrantUsed { .. }
             | Record::GrantExpired { .. }
             | Record::Denied { .. }
-            | Record::Served { .. } => {}
+            | Record::Served { .. }
+            | Record::Resumed { .. } => {}
         }
     }
 

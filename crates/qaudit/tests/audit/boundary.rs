@@ -1,6 +1,8 @@
 //! A boundary run by the kernel, its log signed as a hub does, and the ways its operator could
 //! rewrite it.
 
+use std::rc::Rc;
+
 use crypto::{Entropy, IdentityKey, LogSigner};
 use evidence::bundle::{BundleWriter, Header};
 use evidence::note::SigningFailed;
@@ -36,13 +38,14 @@ impl NoteSigner for Half<'_> {
 }
 
 pub(crate) struct Boundary {
-    pub(crate) log_keys: LogSigner,
+    log_keys: Rc<LogSigner>,
     pub(crate) operators: Vec<(&'static str, IdentityKey)>,
     pub(crate) state: State,
     pub(crate) now: u64,
     /// Time and body of every entry.
     pub(crate) entries: Vec<(Timestamp, Body)>,
     nonces: u8,
+    machines: u8,
 }
 
 impl Boundary {
@@ -52,9 +55,14 @@ impl Boundary {
 
     /// A boundary with two operators on duty, an auditor, and two nodes.
     pub(crate) fn new() -> Self {
+        let log_keys = LogSigner::generate(&Entropy::system().unwrap()).unwrap();
+        Self::under(Rc::new(log_keys), 0)
+    }
+
+    /// As [`Self::new`], under keys that another log has too; its nodes are those of `machines`.
+    fn under(log_keys: Rc<LogSigner>, machines: u8) -> Self {
         let entropy = Entropy::system().unwrap();
         let operators = ["op1", "op2", "eve"].map(|name| (name, IdentityKey::generate(&entropy).unwrap()));
-        let log_keys = LogSigner::generate(&entropy).unwrap();
         let mut boundary = Self {
             log_keys,
             operators: operators.into(),
@@ -62,6 +70,7 @@ impl Boundary {
             now: START,
             entries: Vec::new(),
             nonces: 0,
+            machines,
         };
         let genesis = boundary.genesis();
         boundary.event(Event::Create(Box::new(genesis)));
@@ -79,7 +88,7 @@ impl Boundary {
         let node = |name: &str| NodeSpec {
             id: name.parse().unwrap(),
             function: Function::Grid,
-            identity: Label::IDENTITY.hash(&[name.as_bytes()]),
+            identity: Label::IDENTITY.hash(&[name.as_bytes(), &[self.machines]]),
         };
         Genesis {
             boundary: Self::id(),
@@ -132,7 +141,20 @@ impl Boundary {
 
     /// A day in the life: sessions, reading, a refused signal, a granted command, a compromise.
     pub(crate) fn lived() -> Self {
-        let mut boundary = Self::new();
+        Self::new().live()
+    }
+
+    /// As [`Self::lived`], with other people and machines, under the keys of another log.
+    pub(crate) fn lived_under(log_keys: Rc<LogSigner>) -> Self {
+        Self::under(log_keys, 1).live()
+    }
+
+    pub(crate) fn keys(&self) -> Rc<LogSigner> {
+        Rc::clone(&self.log_keys)
+    }
+
+    fn live(self) -> Self {
+        let mut boundary = self;
         for node in ["n1", "n2"] {
             let node: NodeId = node.parse().unwrap();
             boundary.event(Event::NodeUp { session: Label::SESSION_EXPORTER.hash(&[node.as_str().as_bytes()]), node });
@@ -153,6 +175,49 @@ impl Boundary {
         boundary.request("op2", None, signal(SignalKind::NodeCompromise));
         boundary.event(Event::Tick);
         boundary
+    }
+
+    /// What a hub would show that steps the same events but those it leaves out, by the rules, and signs
+    /// what comes of it.
+    pub(crate) fn lived_without(leave_out: impl Fn(usize, &Event) -> bool) -> Self {
+        Self::replaying(&Self::lived(), leave_out)
+    }
+
+    /// As [`Self::lived_without`], of what happened in another.
+    pub(crate) fn replaying(other: &Self, leave_out: impl Fn(usize, &Event) -> bool) -> Self {
+        let mut boundary = Self {
+            log_keys: other.keys(),
+            operators: Vec::new(),
+            state: State::default(),
+            now: START,
+            entries: Vec::new(),
+            nonces: 0,
+            machines: other.machines,
+        };
+        for (place, (at, body)) in other.entries.iter().enumerate() {
+            if !leave_out(place, &body.event) {
+                boundary.now = at.as_millis() - 100;
+                boundary.event(body.event.clone());
+            }
+        }
+        boundary
+    }
+
+    /// Folds the entries that are there now.
+    pub(crate) fn restate(&mut self) {
+        self.state = State::default();
+        self.entries.iter().for_each(|(at, body)| self.state.commit(body, *at));
+    }
+
+    /// The checkpoint over all entries, as the hub serves it.
+    pub(crate) fn note(&self) -> SignedNote {
+        let (mut head, mut tree) = (Head::EMPTY, Tree::new());
+        for (at, body) in &self.entries {
+            let sealed = head.next(*at, body.clone()).seal().unwrap();
+            head = head.after(*at, &sealed);
+            tree.append(sealed.leaf());
+        }
+        self.checkpoint(&tree)
     }
 
     /// Index of the first entry whose records satisfy `wanted`.
@@ -177,7 +242,13 @@ impl Boundary {
 
     pub(crate) fn pins(&self) -> Pins {
         let keys = self.halves().iter().map(|half| half.key.clone()).collect();
-        Pins::new(Self::id(), CheckpointPolicy::new(Self::origin(), keys).unwrap())
+        let (at, body) = &self.entries[0];
+        let genesis = Head::EMPTY.next(*at, body.clone()).seal().unwrap().hash();
+        let pins = Pins::new(Self::id(), CheckpointPolicy::new(Self::origin(), keys).unwrap(), genesis);
+        match &body.event {
+            Event::Create(genesis) => pins.with_founders(qaudit::founding::founders(genesis)),
+            _ => pins,
+        }
     }
 
     fn checkpoint(&self, tree: &Tree) -> SignedNote {

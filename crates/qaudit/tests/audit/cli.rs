@@ -6,11 +6,11 @@ use serde_json::Value;
 
 use crate::boundary::Boundary;
 
-fn qaudit(dir: &Path, args: &[&str]) -> Output {
+pub(crate) fn qaudit(dir: &Path, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_qaudit")).args(args).current_dir(dir).output().unwrap()
 }
 
-fn json(output: &Output) -> Value {
+pub(crate) fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 

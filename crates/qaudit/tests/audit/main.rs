@@ -4,6 +4,7 @@
 
 mod boundary;
 mod cli;
+mod history;
 mod replay;
 mod schema;
 mod show;

@@ -69,10 +69,11 @@ async fn export() -> (Vec<u8>, Pins) {
     let subject = Subject::Node("n5".parse().unwrap());
     done(&operator, Command::Signal { subject, kind: SignalKind::NodeCompromise, confidence_ppm: 1_000_000 }).await;
     tokio::time::sleep(Duration::from_secs(10)).await;
+    let policy = operator.config().policy().unwrap();
+    let pins = operator.founding().await.unwrap().pins(mesh.config.boundary.clone(), policy);
     let mut bundle = Vec::new();
     let reply = operator.export(&mut bundle).await.unwrap();
     assert!(matches!(reply, ExportReply::Exported(_)));
-    let pins = Pins::new(mesh.config.boundary.clone(), operator.config().policy().unwrap());
     mesh.hub.stop().await;
     (bundle, pins)
 }

@@ -20,7 +20,7 @@ pub(crate) async fn run(context: &Context) -> Result<Exit, Fault> {
 
 /// A new one-time sign-in link.
 pub(crate) async fn sign_in_link(context: &Context) -> Result<String, Fault> {
-    let client = context.client()?;
+    let client = context.believed().await?;
     let reply = client.run(Command::OpenConsole).await.map_err(crate::context::fault)?;
     match reply {
         Reply::Done(done) => match done.outcome {

@@ -240,8 +240,8 @@ impl Mesh {
     /// Exports the log and the pins.
     pub(crate) fn export(&self, name: &str) -> (PathBuf, PathBuf) {
         let (log, pins) = (self.dir.join(format!("{name}.audit")), self.dir.join(format!("{name}.pins")));
-        self.cli(&["audit", "export", "--out", log.to_str().unwrap()]).expect(0);
         self.cli(&["audit", "pins", "--out", pins.to_str().unwrap()]).expect(0);
+        self.cli(&["audit", "export", "--out", log.to_str().unwrap()]).expect(0);
         (log, pins)
     }
 }

@@ -10,6 +10,7 @@ mod console;
 mod deployment;
 mod forwarding;
 mod handing;
+mod history;
 mod keying;
 mod killing;
 mod quiet;
