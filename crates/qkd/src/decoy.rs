@@ -8,7 +8,7 @@ mod yields;
 
 pub use yields::{Attack, Optics, Sample, sample};
 
-use crate::stats::binary_entropy;
+use crate::stats::{binary_entropy, unsampled_errors_upper};
 
 /// The three intensities, strongest first, and how often each is sent.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -96,9 +96,30 @@ pub struct DecoyBound {
     pub length: f64,
 }
 
-/// Lim et al. 2014, equations 1 to 5, with ε_sec split in 21 parts; `leak` counts every bit
-/// disclosed by reconciliation.
+/// Lim et al. 2014, equations 1 to 4, with ε_sec split in 21 parts; `leak` counts every bit disclosed by
+/// reconciliation.
+///
+/// Equation 5 takes the deviation of the phase error from the sampled rate's own variance (Fung, Ma, Chau
+/// 2010), which is nothing where no error is seen; the exact bound of sampling without replacement stands
+/// in its place, at the same probability (ε_sec/21)².
 pub fn lim_length(intensities: &Intensities, counts: &Counts, leak: f64, eps_sec: f64, eps_cor: f64) -> DecoyBound {
+    let part = eps_sec / 21.0;
+    let phase = |errors: f64, sampled: f64, left: f64| {
+        // fewer events of either kind, and more errors, only raise the bound
+        let (n, k) = (left.floor().max(1.0), sampled.floor());
+        unsampled_errors_upper(n as u64, k as u64, errors.ceil() as u64, part * part) as f64 / n
+    };
+    bounded(intensities, counts, (leak, eps_sec, eps_cor), phase)
+}
+
+/// Equations 1 to 4; `phase` bounds the phase error rate from errors among the sampled single photons, their
+/// number, and the number of those in the key.
+fn bounded(
+    intensities: &Intensities,
+    counts: &Counts,
+    (leak, eps_sec, eps_cor): (f64, f64, f64),
+    phase: impl Fn(f64, f64, f64) -> f64,
+) -> DecoyBound {
     let none = DecoyBound { vacuum: 0.0, single: 0.0, phase_error: 0.5, length: 0.0 };
     let log = (21.0 / eps_sec).ln();
     let bounds = |n: &[u64; 3]| scaled(intensities, n, log);
@@ -114,11 +135,10 @@ pub fn lim_length(intensities: &Intensities, counts: &Counts, leak: f64, eps_sec
     }
     let [_, mu2, mu3] = intensities.mean;
     let errors = (intensities.photons(1) * (error_high[1] - error_low[2]) / (mu2 - mu3)).max(0.0);
-    let rate = errors / test_single;
-    if rate >= 0.5 {
+    if errors / test_single >= 0.5 {
         return none;
     }
-    let phase_error = (rate + gamma(eps_sec, rate, test_single, single)).min(0.5);
+    let phase_error = phase(errors, test_single, single).min(0.5);
     let cost = 6.0 * (21.0 / eps_sec).log2() + (2.0 / eps_cor).log2();
     let length = vacuum + single * (1.0 - binary_entropy(phase_error)) - leak - cost;
     DecoyBound { vacuum, single, phase_error, length: length.max(0.0) }
@@ -144,14 +164,6 @@ fn single_events(intensities: &Intensities, low: &[f64; 3], high: &[f64; 3], vac
     let squares = mu2 * mu2 - mu3 * mu3;
     let multi = squares / (mu1 * mu1) * (high[0] - vacuum / intensities.photons(0));
     (intensities.photons(1) * mu1 * (low[1] - high[2] - multi) / (mu1 * (mu2 - mu3) - squares)).max(0.0)
-}
-
-/// γ(a, b, c, d): the deviation of random sampling without replacement (Fung, Ma, Chau 2010).
-fn gamma(a: f64, b: f64, c: f64, d: f64) -> f64 {
-    let b = b.max(1e-12);
-    let odds = (1.0 - b) * b;
-    let inner = (c + d) / (c * d * odds) * 441.0 / (a * a);
-    ((c + d) * odds / (c * d * std::f64::consts::LN_2) * inner.log2()).sqrt()
 }
 
 /// The asymptotic rate with infinitely many decoy intensities.

@@ -68,8 +68,7 @@ impl Tally {
         if self.test == 0 || !self.chsh(eps_sec).verified() {
             return 0.0;
         }
-        let qber = self.test_errors as f64 / self.test as f64;
-        tomamichel_length(self.key, self.test, qber, leak, eps_sec, eps_cor)
+        tomamichel_length(self.key, self.test, self.test_errors, leak, eps_sec, eps_cor)
     }
 
     /// Adds the counts of a later stretch.

@@ -1,19 +1,31 @@
 //! How many secret bits a block holds.
 
-use crate::stats::{binary_entropy, sampling_deviation};
+use crate::stats::{binary_entropy, unsampled_errors_upper};
+
+/// Upper bound of the phase error rate of `n` key bits, from `errors` among `k` bits of the other basis:
+/// the exact bound of sampling without replacement, which fails with probability (ε_sec/4)² at most.
+///
+/// It stands where Tomamichel et al. 2012 have Q + μ with μ² = (n + k)(k + 1)/(n k²) · ln(4/ε_sec), by
+/// Serfling's inequality for the same tail: a bound at probability ε'² costs ε' of smoothing.
+pub fn phase_error_upper(n: u64, k: u64, errors: u64, eps_sec: f64) -> f64 {
+    if n == 0 || k == 0 {
+        return 0.5;
+    }
+    let most = unsampled_errors_upper(n, k, errors, (eps_sec / 4.0) * (eps_sec / 4.0));
+    (most as f64 / n as f64).min(0.5)
+}
 
 /// Secret length of BB84 with single photons, or of BBM92: Tomamichel, Lim, Gisin, Renner 2012
 /// (arXiv 1103.4130), with the preparation quality q = 1 of mutually unbiased bases.
 ///
-/// ℓ = n(1 - h(Q + μ)) - leak - log2(2 / (ε_sec² ε_cor)), where `n` bits make the key, `k` bits of
-/// the other basis were compared with error rate `qber`, and `leak` bits were disclosed. μ is
-/// taken at ε = ε_sec / 4, that is with ln(4/ε_sec) as in the published version: two ε_sec/4 of
-/// smoothing and ε_sec/2 of amplification are what adds up to ε_sec.
-pub fn tomamichel_length(n: u64, k: u64, qber: f64, leak: f64, eps_sec: f64, eps_cor: f64) -> f64 {
+/// ℓ = n(1 - h(φ)) - leak - log2(2 / (ε_sec² ε_cor)), where `n` bits make the key, φ bounds their phase
+/// errors by [`phase_error_upper`], and `leak` bits were disclosed. Two ε_sec/4 of smoothing and ε_sec/2
+/// of amplification are what adds up to ε_sec.
+pub fn tomamichel_length(n: u64, k: u64, errors: u64, leak: f64, eps_sec: f64, eps_cor: f64) -> f64 {
     if n == 0 || k == 0 {
         return 0.0;
     }
-    let phase = (qber + sampling_deviation(n, k, eps_sec / 4.0)).min(0.5);
+    let phase = phase_error_upper(n, k, errors, eps_sec);
     let cost = 1.0 - 2.0 * eps_sec.log2() - eps_cor.log2();
     (n as f64 * (1.0 - binary_entropy(phase)) - leak - cost).max(0.0)
 }

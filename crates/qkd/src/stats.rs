@@ -71,12 +71,57 @@ pub fn clopper_pearson_upper(errors: u64, trials: u64, eps: f64) -> f64 {
     high
 }
 
-/// Deviation μ of Tomamichel et al. 2012 (arXiv 1103.4130): except with probability ε², the error
-/// rate of `n` bits is at most μ above that of `k` bits sampled from the `n + k`; here
-/// μ² = (n + k)(k + 1) / (n k²) · ln(1/ε), from Serfling's inequality.
-pub fn sampling_deviation(n: u64, k: u64, eps: f64) -> f64 {
-    let (n, k) = (n as f64, k as f64);
-    ((n + k) * (k + 1.0) / (n * k * k) * (1.0 / eps).ln()).sqrt()
+/// Share of ε kept back for the rounding of a tail: a sum of logarithms of up to 2^40 is wrong by less.
+const ROUNDING: f64 = 1e-3;
+
+/// Most errors among `n` bits that were not sampled, given `errors` among `k` that were drawn at random
+/// from all `n + k` without replacement: except with probability `eps`, whatever the errors.
+///
+/// Exact, since it inverts the hypergeometric tail: with M the most errors in all under which `errors` or
+/// fewer in the sample still happen with a probability above `eps`, M - `errors` of them are left (Chvátal
+/// 1979; the confidence limit of Buonaccorsi 1987). Serfling's inequality bounds the same tail from above
+/// and tends to nothing less; a formula with the observed rate's variance in it does, where no error is seen.
+pub fn unsampled_errors_upper(n: u64, k: u64, errors: u64, eps: f64) -> u64 {
+    if errors >= k {
+        return n;
+    }
+    let eps = eps * (1.0 - ROUNDING);
+    // the tail falls with the errors there are; it is 1 at the lower end and 0 at the upper one
+    let (mut low, mut high) = (errors, n + errors + 1);
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if hypergeometric_tail(n, k, middle, errors) > eps { low = middle } else { high = middle }
+    }
+    low - errors
+}
+
+/// Probability of `seen` or fewer errors in a sample of `k` of `n + k` bits with `bad` errors in all; 1 where
+/// that is about what is expected, which only widens a bound.
+fn hypergeometric_tail(n: u64, k: u64, bad: u64, seen: u64) -> f64 {
+    let least = bad.saturating_sub(n);
+    if seen < least {
+        return 0.0;
+    }
+    let start = seen.min(bad).min(k);
+    let (n, k, bad) = (n as f64, k as f64, bad as f64);
+    if start as f64 * (n + k) >= k * bad {
+        // terms above the likeliest one may be too small to begin a sum with
+        return 1.0;
+    }
+    let choose = |n: f64, k: f64| ln_gamma(n + 1.0) - ln_gamma(k + 1.0) - ln_gamma(n - k + 1.0);
+    let mut x = start as f64;
+    let good = n + k - bad;
+    let mut term = (choose(bad, x) + choose(good, k - x) - choose(n + k, k)).exp();
+    let mut sum = term;
+    for _ in least..start {
+        term *= x * (good - k + x) / ((bad - x + 1.0) * (k - x + 1.0));
+        x -= 1.0;
+        sum += term;
+        if term < sum * 1e-17 {
+            break;
+        }
+    }
+    sum
 }
 
 /// A draw from the binomial distribution of `n` trials of probability `p`, by inversion of `roll`,
@@ -112,7 +157,9 @@ pub(crate) fn binomial_draw(n: u64, p: f64, roll: f64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{binary_entropy, clopper_pearson_upper};
+    use proptest::prelude::*;
+
+    use super::{binary_entropy, clopper_pearson_upper, unsampled_errors_upper};
 
     #[test]
     fn binary_entropy_gives_the_reference_rates() {
@@ -152,5 +199,97 @@ mod tests {
         }
         assert!((tail - eps).abs() < 1e-12, "{tail}");
         assert!(clopper_pearson_upper(5, 5, 0.1) >= 1.0);
+    }
+
+    /// ln of the binomial coefficient, term by term: the tests' own, slow and plain.
+    fn ln_choose(n: u64, k: u64) -> f64 {
+        (0..k).map(|i| ((n - i) as f64 / (i + 1) as f64).ln()).sum()
+    }
+
+    /// Clopper and Pearson by bisection over the summed binomial tail.
+    fn clopper_pearson_by_sums(errors: u64, trials: u64, eps: f64) -> f64 {
+        let choose: Vec<f64> = (0..=errors).map(|x| ln_choose(trials, x)).collect();
+        let tail = |p: f64| -> f64 {
+            let term = |(x, choose): (usize, &f64)| {
+                (choose + x as f64 * p.ln() + (trials - x as u64) as f64 * (1.0 - p).ln()).exp()
+            };
+            choose.iter().enumerate().map(term).sum()
+        };
+        let (mut low, mut high) = (0.0, 1.0);
+        for _ in 0..60 {
+            let middle = 0.5 * (low + high);
+            if tail(middle) > eps { low = middle } else { high = middle }
+        }
+        low
+    }
+
+    /// The deviation of Serfling's inequality for the same tail.
+    fn serfling(n: u64, k: u64, eps: f64) -> f64 {
+        let (n, k) = (n as f64, k as f64);
+        ((n + k) * (k + 1.0) / (2.0 * n * k * k) * (1.0 / eps).ln()).sqrt()
+    }
+
+    fn rate(n: u64, k: u64, errors: u64, eps: f64) -> f64 {
+        unsampled_errors_upper(n, k, errors, eps) as f64 / n as f64
+    }
+
+    /// S12: 1,000 bits tested without an error leave 2.3 % open at 10^-10, and at the probability that a
+    /// block of ε_sec = 10^-10 allows, more than twice that.
+    #[test]
+    fn s12_a_thousand_test_bits_without_an_error_leave_two_percent_open() {
+        let bound = rate(100_000, 1_000, 0, 1e-10);
+        assert!((0.022_76..0.023_2).contains(&bound), "{bound}");
+        let of_a_block = crate::finite::phase_error_upper(100_000, 1_000, 0, 1e-10);
+        assert!((0.047..0.05).contains(&of_a_block), "{of_a_block}");
+        let length = |errors| crate::finite::tomamichel_length(100_000, 1_000, errors, 0.0, 1e-10, 1e-15);
+        assert!(length(0) < 1e5 * (1.0 - binary_entropy(0.023)), "{}", length(0));
+        assert!(length(1) < length(0));
+    }
+
+    /// S12: the bound fails no more often than it says: every number of errors in a small string, with
+    /// whole-number arithmetic.
+    #[test]
+    fn s12_the_bound_holds_whatever_the_errors() {
+        let choose = |n: u64, k: u64| -> u128 {
+            if k > n { 0 } else { (0..k).fold(1, |c, i| c * u128::from(n - i) / u128::from(i + 1)) }
+        };
+        for (n, k) in [(30, 20), (20, 30), (55, 5), (1, 40), (40, 1)] {
+            for eps in [0.3, 0.05, 1e-3, 1e-6] {
+                let bounds: Vec<u64> = (0..=k).map(|seen| unsampled_errors_upper(n, k, seen, eps)).collect();
+                for bad in 0..=n + k {
+                    let missed = |seen: &u64| bad - seen > bounds[*seen as usize];
+                    let failing = (bad.saturating_sub(n)..=bad.min(k)).filter(missed);
+                    let ways: u128 = failing.map(|seen| choose(bad, seen) * choose(n + k - bad, k - seen)).sum();
+                    let chance = ways as f64 / choose(n + k, k) as f64;
+                    assert!(chance <= eps, "n {n} k {k} eps {eps}, {bad} errors: {chance}");
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        /// S12: never under Clopper and Pearson at the same confidence, never above Serfling, rising with
+        /// the errors and falling with the sample.
+        #[test]
+        fn s12_the_bound_is_never_under_clopper_pearson(
+            n in 200_u64..200_000,
+            k in 50_u64..8_000,
+            share in 0_u64..200,
+            digits in 2_i32..24,
+        ) {
+            let errors = k * share / 1_000;
+            let eps = 10_f64.powi(-digits);
+            let bound = rate(n, k, errors, eps);
+            let binomial = clopper_pearson_by_sums(errors, k, eps);
+            prop_assert!((binomial - clopper_pearson_upper(errors, k, eps)).abs() < 1e-6);
+            prop_assert!(bound >= binomial, "{bound} {binomial}");
+            let above = errors as f64 / k as f64 + serfling(n, k, eps) + 1.0 / n as f64;
+            prop_assert!(bound <= above, "{bound} {above}");
+            prop_assert!(rate(n, k, errors + 1, eps) >= bound);
+            prop_assert!(rate(n, k + 1, errors, eps) <= bound);
+            prop_assert!(rate(n, k, errors, eps / 10.0) >= bound);
+        }
     }
 }

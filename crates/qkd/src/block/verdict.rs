@@ -5,9 +5,9 @@ use types::mesh::{LinkAlarm, Protocol};
 use crate::block::{AbortReason, BlockStats, ppm, verify_bits};
 use crate::decoy::lim_length;
 use crate::entangled::LOCAL_S;
-use crate::finite::{bell_length, tomamichel_length};
+use crate::finite::{bell_length, phase_error_upper, tomamichel_length};
 use crate::params::BlockParams;
-use crate::stats::{binary_entropy, clopper_pearson_upper, sampling_deviation};
+use crate::stats::{binary_entropy, clopper_pearson_upper};
 
 /// What `reason` says of the channel, where it says that it is attacked.
 pub fn alarm(reason: &AbortReason) -> Option<LinkAlarm> {
@@ -35,7 +35,7 @@ pub fn judge(params: &BlockParams, stats: &mut BlockStats) -> Result<(), AbortRe
     let rate = errors as f64 / k as f64;
     stats.qber_ppm = ppm(rate);
     stats.qber_upper_ppm = ppm(clopper_pearson_upper(errors, k, params.eps_sec));
-    stats.phase_error_ppm = ppm((rate + sampling_deviation(n, k, params.eps_sec / 4.0)).min(0.5));
+    stats.phase_error_ppm = ppm(phase_error_upper(n, k, errors, params.eps_sec));
     let bell = holds_bell(params, stats);
     let decoy = holds_decoys(params, stats);
     blinded?;
@@ -113,7 +113,7 @@ pub(super) fn settle(params: &BlockParams, stats: &mut BlockStats, auth: f64) ->
     }
     // The hash is disclosed like a parity; it stands where the formula has log2(1/ε_cor).
     let leak = (stats.leaked_bits + u64::from(stats.verify_bits)) as f64;
-    let tested = || tomamichel_length(n, k, stats.errors as f64 / k as f64, leak, params.eps_sec, 1.0);
+    let tested = || tomamichel_length(n, k, stats.errors, leak, params.eps_sec, 1.0);
     let length = match params.protocol {
         Protocol::Bb84 | Protocol::Bbm92 => tested(),
         Protocol::E91 => {

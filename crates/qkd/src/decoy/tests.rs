@@ -1,4 +1,4 @@
-use super::{Asymptotic, Attack, Counts, DecoyBound, Intensities, Optics, Sample, lim_length, sample};
+use super::{Asymptotic, Attack, Counts, DecoyBound, Intensities, Optics, Sample, bounded, lim_length, sample};
 use crate::entropy::Rolls;
 use crate::seeded::Seeded;
 use crate::stats::binary_entropy;
@@ -7,21 +7,75 @@ fn close(value: f64, wanted: f64, digits: i32) -> bool {
     (value / wanted - 1.0).abs() < 0.5 * 10_f64.powi(1 - digits)
 }
 
+/// γ(a, b, c, d) of the paper's equation 5: the deviation of random sampling without replacement (Fung, Ma,
+/// Chau 2010).
+fn gamma(a: f64, b: f64, c: f64, d: f64) -> f64 {
+    let odds = (1.0 - b) * b;
+    let inner = (c + d) / (c * d * odds) * 441.0 / (a * a);
+    ((c + d) * odds / (c * d * std::f64::consts::LN_2) * inner.log2()).sqrt()
+}
+
+/// The paper's length, equation 5 included.
+fn published(intensities: &Intensities, counts: &Counts, leak: f64, eps_sec: f64, eps_cor: f64) -> DecoyBound {
+    let phase = |errors: f64, k: f64, n: f64| errors / k + gamma(eps_sec, errors / k, k, n);
+    bounded(intensities, counts, (leak, eps_sec, eps_cor), phase)
+}
+
+const REFERENCE: Counts = Counts {
+    key: [943_650_000, 54_570_000, 1_780_000],
+    test: [11_650_000, 673_700, 21_980],
+    test_errors: [297_700, 17_560, 900],
+    key_errors: 25_577_000,
+};
+
 #[test]
 fn finite_key_gives_the_reference_vector() {
-    let counts = Counts {
-        key: [943_650_000, 54_570_000, 1_780_000],
-        test: [11_650_000, 673_700, 21_980],
-        test_errors: [297_700, 17_560, 900],
-        key_errors: 25_577_000,
-    };
+    let counts = REFERENCE;
     assert_eq!(counts.key_bits(), 1_000_000_000);
     let leak = 1.16 * 1e9 * binary_entropy(counts.key_qber());
-    let bound = lim_length(&Intensities::LIM, &counts, leak, 1e-9, 1e-15);
+    let bound = published(&Intensities::LIM, &counts, leak, 1e-9, 1e-15);
     assert_eq!(bound.vacuum as u64, 11_387_919);
     assert!(close(bound.single, 5.594_950_4e8, 8), "{bound:?}");
     assert!(close(bound.phase_error, 0.043_237_668, 8), "{bound:?}");
     assert!(close(bound.length, 2.279_504_2e8, 8), "{bound:?}");
+}
+
+/// The exact bound stands where equation 5 has γ. Of many errors it says the same to a part in a thousand.
+#[test]
+fn the_exact_bound_agrees_with_the_paper_where_errors_are_many() {
+    let exact = lim_length(&Intensities::LIM, &REFERENCE, 0.0, 1e-9, 1e-15);
+    let paper = published(&Intensities::LIM, &REFERENCE, 0.0, 1e-9, 1e-15);
+    assert_eq!((exact.vacuum, exact.single), (paper.vacuum, paper.single));
+    assert!((exact.phase_error / paper.phase_error - 1.0).abs() < 1e-2, "{exact:?} {paper:?}");
+}
+
+/// S12: with no error among the test bits the phase error is bounded by their number: of 1,000 single
+/// photons tested never under the 2.3 % of Clopper and Pearson at 10^-10, and with fewer tested by more.
+#[test]
+fn s12_no_error_in_the_test_bits_still_bounds_the_phase_error() {
+    let eps_sec = 1e-10;
+    let mut last = 0.0;
+    for scale in [100_u64, 30, 10, 3] {
+        let counts = Counts {
+            key: [3_000 * scale, 1_800 * scale, 60 * scale],
+            test: [250 * scale, 150 * scale, 5 * scale],
+            test_errors: [0; 3],
+            key_errors: 0,
+        };
+        let set = Intensities { mean: [0.4, 0.1, 1e-4], probability: [0.3, 0.6, 0.1] };
+        let bound = lim_length(&set, &counts, 0.0, eps_sec, 1e-15);
+        let tested = lim_length(&set, &Counts { key: counts.test, ..counts }, 0.0, eps_sec, 1e-15).single;
+        if bound.single == 0.0 || tested == 0.0 {
+            assert_eq!((bound.length, bound.phase_error), (0.0, 0.5));
+            continue;
+        }
+        // no error in k trials: 1 - ε^(1/k)
+        let floor = 1.0 - eps_sec.powf(1.0 / tested);
+        assert!(bound.phase_error > floor, "{tested}: {} {floor}", bound.phase_error);
+        assert!(bound.phase_error > last, "fewer tested, more left open");
+        last = bound.phase_error;
+    }
+    assert!(last > 0.0);
 }
 
 #[test]
