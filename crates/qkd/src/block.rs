@@ -101,7 +101,7 @@ pub struct BlockStats {
     pub corrected: u64,
     /// Error rate of the key basis, known after reconciliation.
     pub key_qber_ppm: u32,
-    /// Parity bits disclosed by reconciliation.
+    /// Bits that reconciliation disclosed, in both directions ([`crate::Reconciliation::disclosed`]).
     pub leaked_bits: u64,
     /// Bits disclosed by the verification hash.
     pub verify_bits: u32,
@@ -111,7 +111,7 @@ pub struct BlockStats {
     pub frames: u32,
     /// Decodings that failed, each of which cost another round trip.
     pub frame_failures: u32,
-    /// Disclosed parities over the Shannon limit n·h(Q), in thousandths.
+    /// Disclosed bits over the Shannon limit n·h(Q), in thousandths.
     pub efficiency_milli: u32,
     /// Pad bits spent on tags.
     pub tag_bits: u32,

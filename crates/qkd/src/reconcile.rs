@@ -12,11 +12,35 @@ use crate::wire::{Reader, WireError};
 /// How the errors of a block are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Reconciliation {
-    /// Parities asked for in turn ([`crate::cascade`]): fewest bits, many round trips.
+    /// Parities asked for in turn ([`crate::cascade`]): quick, and both ends tell.
     #[default]
     Cascade,
-    /// Parity checks told at once ([`crate::ldpc`]): mostly one round trip, some bits more.
+    /// Parity checks told at once ([`crate::ldpc`]): one end tells, mostly in one message.
     Ldpc,
+}
+
+impl Reconciliation {
+    /// Bits that reconciliation of a string of `bits` bits may have told of it, where Alice told `parities`.
+    ///
+    /// Both directions count (Tupkary, Lütkenhaus 2023, arXiv 2307.00576). What Bob asks in Cascade follows
+    /// from the differences between Alice's parities and his own of the same places, one bit for each of
+    /// hers, so the whole conversation has at most 4^`parities` forms. Of parity checks he says only how many
+    /// he wants. At the end he says two numbers: the parities and the errors he found. They are charged twice,
+    /// once as told and once because the length of the key follows from them: over N lengths the distances
+    /// from a perfect key add up, and 2 log2 N bits less in each make their sum what one was.
+    pub fn disclosed(self, parities: u64, bits: u64) -> u64 {
+        let asked = match self {
+            Self::Cascade => parities,
+            Self::Ldpc => 0,
+        };
+        let values = |most: u64| u64::from(u64::BITS - most.leading_zeros());
+        parities + asked + 2 * (values(most_parities(bits)) + values(bits))
+    }
+}
+
+/// Most parities that Alice tells of a string of `bits` bits.
+pub(crate) const fn most_parities(bits: u64) -> u64 {
+    bits * 2 + 1_024
 }
 
 /// What both ends must agree on before the first question.

@@ -220,7 +220,7 @@ impl Alice {
         if leaked != answerer.leaked() {
             return Err(AbortReason::Disagreement);
         }
-        self.stats.leaked_bits = leaked;
+        self.stats.leaked_bits = self.params.reconciliation.disclosed(leaked, self.stats.key_bits);
         (self.stats.frames, self.stats.frame_failures) = answerer.frames(self.stats.round_trips);
         let length = settle(&self.params, &mut self.stats, self.transcript.epsilon())?;
         let mut point = [0; 16];

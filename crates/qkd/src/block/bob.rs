@@ -137,11 +137,13 @@ impl Bob {
             self.transcript.add(false, &out);
             return Ok(out);
         }
-        (self.stats.leaked_bits, self.stats.corrected, self.stats.round_trips) = asker.figures();
+        let (told, corrected, rounds) = asker.figures();
+        (self.stats.corrected, self.stats.round_trips) = (corrected, rounds);
+        self.stats.leaked_bits = self.params.reconciliation.disclosed(told, self.stats.key_bits);
         (self.stats.frames, self.stats.frame_failures) = asker.frames(self.stats.round_trips);
         let mut out = start(Kind::Settled, self.stats.block, self.next);
-        put_var(&mut out, self.stats.leaked_bits);
-        put_var(&mut out, self.stats.corrected);
+        put_var(&mut out, told);
+        put_var(&mut out, corrected);
         self.state = State::Verifying(asker.finish());
         self.next += 1;
         self.seal(out)

@@ -4,6 +4,7 @@ use zeroize::Zeroizing;
 
 use crate::bits::Bits;
 use crate::cascade::{Batch, PASSES, Schedule, Shuffles, read_batches};
+use crate::reconcile::most_parities;
 use crate::wire::{Reader, WireError};
 
 /// Alice's side: discloses the parities Bob asks for, and counts them.
@@ -29,7 +30,7 @@ impl Answerer {
     /// Answers one message of questions with one bit a parity, in order.
     pub(crate) fn answer(&mut self, reader: &mut Reader<'_>) -> Result<Bits, WireError> {
         // a peer that asks for more than there is to know is given up before it knows more
-        let most = self.schedule.bits as u64 * 2 + 1_024;
+        let most = most_parities(self.schedule.bits as u64);
         let mut out = Bits::with_capacity(reader.left() * 4 + 64);
         let Self { schedule, shuffles, frames, leaked } = self;
         read_batches(reader, schedule, |batch| {

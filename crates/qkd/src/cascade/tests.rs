@@ -60,6 +60,41 @@ fn leaked_bits_are_exactly_the_bits_seen() {
     }
 }
 
+/// S11: what Bob asks follows from the differences of both ends' parities, and from nothing else: an asker
+/// of zeros who hears of the errors alone asks the same, to the byte, and ends with the place of every error.
+/// So his questions tell one bit for each parity that was told, and no more.
+#[test]
+fn s11_the_questions_tell_where_the_errors_are() {
+    for seed in 0..40 {
+        let mut rng = Seeded::new(seed);
+        let n = 64 + rng.below(40_000) as usize;
+        let pace = if seed % 2 == 0 { Pace::Quick } else { Pace::Frugal };
+        let alice = Bits::from_words((0..n.div_ceil(64)).map(|_| rng.word()).collect(), n);
+        let (mut bob, mut errors) = (alice.clone(), Bits::zeros(n));
+        for i in (0..n).filter(|_| rng.below(100) < 3).collect::<Vec<_>>() {
+            bob.flip(i);
+            errors.flip(i);
+        }
+        let schedule = Schedule::new(n, 0.03, pace);
+        let shuffles = Arc::new(Shuffles::new(schedule.frame_bits()));
+        let answerer = |key: &Bits| Answerer::new(schedule.clone(), shuffles.clone(), key);
+        let asker = |key: &Bits| Asker::new(schedule.clone(), shuffles.clone(), key);
+        let (mut teller, mut of_errors) = (answerer(&alice), answerer(&errors));
+        let (mut honest, mut listener) = (asker(&bob), asker(&Bits::zeros(n)));
+        loop {
+            let (mut asked, mut guessed) = (Vec::new(), Vec::new());
+            let (more, again) = (honest.ask(&mut asked), listener.ask(&mut guessed));
+            assert_eq!((more, &asked), (again, &guessed));
+            if !more {
+                break;
+            }
+            assert!(honest.answered(&teller.answer(&mut Reader::new(&asked)).unwrap()));
+            assert!(listener.answered(&of_errors.answer(&mut Reader::new(&guessed)).unwrap()));
+        }
+        assert_eq!(listener.finish().words(), errors.words());
+    }
+}
+
 /// Efficiency at n = 2^14: at most 1.05 at 1 to 5 % (Martinez-Mateo et al. 2014).
 #[test]
 fn efficiency_is_that_of_the_best_published_parameters() {
