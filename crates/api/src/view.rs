@@ -301,7 +301,7 @@ impl From<&LinkFigures> for LinkDetail {
         let some = |value: u64| Some(value).filter(|&value| value > 0);
         let milli = |value: u32| some(value.into()).map(|value| value as f64 / 1e3);
         Self {
-            protocol: Some(figures.protocol),
+            protocol: figures.protocol,
             alarm: figures.alarm,
             loss_db: milli(figures.loss_mdb),
             s: milli(figures.s_milli),

@@ -159,7 +159,8 @@ impl Link {
             Some(bytes) => u64::from_be_bytes(bytes.try_into().map_err(|_| damaged())?),
             None => 0,
         };
-        let health = Health::new(link.clone(), &spec.params);
+        let of = if spec.kme.is_some() { Health::new } else { Health::measured };
+        let health = of(link.clone(), &spec.params);
         let core = Arc::new(Core {
             link,
             side,
@@ -350,9 +351,11 @@ impl Core {
         self.with_health(|health| health.block(stats, Ending::Key, now));
     }
 
+    /// Enters a block that ended without a key.
     fn lose(&self, abort: &BlockAbort) {
-        use qkd::AbortReason::{BadTag, Bell, Blinded, Decoy, NoSecret, Qber, Verification};
+        use qkd::AbortReason::{BadTag, Bell, Blinded, Decoy, NoSecret, Qber, Verification, Watched};
         let ending = match abort.reason {
+            Watched => Ending::Watched,
             Qber { .. } | Bell { .. } | Decoy | Blinded { .. } | NoSecret | Verification => {
                 Ending::Measured(alarm(&abort.reason))
             }
@@ -361,7 +364,7 @@ impl Core {
         if abort.reason == BadTag {
             self.auth_failures.fetch_add(1, Ordering::Relaxed);
         }
-        tracing::debug!(link = %self.link, reason = %abort.reason, "a block is discarded");
+        tracing::debug!(link = %self.link, reason = %abort.reason, "a block ends without a key");
         let now = self.now();
         self.with_health(|health| health.block(&abort.stats, ending, now));
     }

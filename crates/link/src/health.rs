@@ -16,6 +16,8 @@ const GOOD_BLOCKS: u32 = 2;
 pub(crate) enum Ending {
     /// It gave secret bits.
     Key,
+    /// It was only to look at the channel, which holds.
+    Watched,
     /// It was given up, and its figures say something about the channel, perhaps that it is attacked.
     Measured(Option<LinkAlarm>),
     /// It was given up for another reason.
@@ -36,6 +38,14 @@ pub(crate) struct Health {
 }
 
 impl Health {
+    /// Of a link whose channel is measured by `params`.
+    pub(crate) fn measured(link: LinkId, params: &LinkParams) -> Self {
+        let mut health = Self::new(link, params);
+        health.report.figures.protocol = Some(params.block.protocol);
+        health
+    }
+
+    /// Of a link whose bits come from elsewhere.
     pub(crate) fn new(link: LinkId, params: &LinkParams) -> Self {
         let report = LinkReport {
             link,
@@ -47,7 +57,7 @@ impl Health {
             blocks: 0,
             discarded: 0,
             usable: false,
-            figures: LinkFigures { protocol: params.block.protocol, ..LinkFigures::default() },
+            figures: LinkFigures::default(),
         };
         let fill = f64::from(params.block.clicks) / (params.click_rate() * f64::from(params.pulse_rate_hz));
         let patience = Millis::from_secs((15.0 * fill).clamp(20.0, 3_600.0) as u64);
@@ -71,23 +81,28 @@ impl Health {
 
     /// Enters one block that ended `now` after the link started.
     pub(crate) fn block(&mut self, stats: &BlockStats, ending: Ending, now: Millis) {
-        if ending == Ending::Key {
-            self.report.blocks += 1;
-            self.ledger.enter(stats);
-        } else {
-            self.report.discarded += 1;
-        }
-        if ending == Ending::Lost {
-            return;
+        match ending {
+            Ending::Key => {
+                self.report.blocks += 1;
+                self.ledger.enter(stats);
+            }
+            Ending::Watched => {}
+            Ending::Measured(_) => self.report.discarded += 1,
+            Ending::Lost => {
+                self.report.discarded += 1;
+                return;
+            }
         }
         self.last = now;
         self.report.qber_ppm = stats.qber_ppm;
         self.report.qber_upper_ppm = stats.qber_upper_ppm;
-        self.report.secret_bps = self.per_second(stats.secret_bits, stats.pulses);
+        if ending != Ending::Watched {
+            self.report.secret_bps = self.per_second(stats.secret_bits, stats.pulses);
+        }
         self.report.sifted_bps = self.per_second(stats.sifted, stats.pulses);
         self.enter_figures(stats, ending);
         let abort_ppm = self.params.block.qber_abort_ppm;
-        let good = ending == Ending::Key
+        let good = matches!(ending, Ending::Key | Ending::Watched)
             && stats.qber_ppm < abort_ppm
             && stats.key_qber_ppm < abort_ppm
             && self.report.secret_bps >= MIN_SECRET_BPS;
@@ -101,11 +116,12 @@ impl Health {
 
     fn enter_figures(&mut self, stats: &BlockStats, ending: Ending) {
         let alarm = if let Ending::Measured(alarm) = ending { alarm } else { None };
+        let before = self.report.figures.clone();
         let loss = self.params.loss_from(stats.detected, stats.pulses);
         let per_kbit = |count: u64| (u128::from(count) * 1_000).checked_div(u128::from(stats.secret_bits));
         let per_kbit = |count: u64| per_kbit(count).map_or(0, |count| u64::try_from(count).unwrap_or(u64::MAX));
         self.report.figures = LinkFigures {
-            protocol: self.params.block.protocol,
+            protocol: Some(self.params.block.protocol),
             alarm,
             loss_mdb: loss.map_or(0, |db| (db * 1e3) as u32),
             s_milli: stats.s_milli,
@@ -117,6 +133,12 @@ impl Health {
             epsilon_atto: (self.ledger.spent() * 1e18).ceil() as u64,
             secret_bits: self.ledger.secret_bits(),
         };
+        if ending == Ending::Watched {
+            // what key costs is known of blocks that made some
+            let LinkFigures { efficiency_milli, pulses_per_kbit, leaked_per_kbit, .. } = before;
+            self.report.figures =
+                LinkFigures { efficiency_milli, pulses_per_kbit, leaked_per_kbit, ..self.report.figures.clone() };
+        }
     }
 
     /// Enters one block of `bits` that another's key management gave over `span`. Its channel is not known here:
@@ -171,7 +193,7 @@ mod tests {
 
     fn health() -> Health {
         let link = LinkId::new("n1".parse().unwrap(), "n2".parse().unwrap()).unwrap();
-        Health::new(link, &LinkParams::default())
+        Health::measured(link, &LinkParams::default())
     }
 
     fn stats(qber_ppm: u32, secret_bits: u64) -> BlockStats {
@@ -217,6 +239,24 @@ mod tests {
         assert!(!enter(105_000, Ending::Key));
         assert!(enter(15_000, Ending::Key));
         assert!(enter(105_000, Ending::Key));
+    }
+
+    /// KM-09: a look at the channel brings its figures up to date and leaves those of key alone; a bad one stops
+    /// the use of the link.
+    #[test]
+    fn a_look_keeps_the_figures_of_key() {
+        let mut health = health();
+        health.block(&stats(15_000, 10_000), Ending::Key, Millis::from_secs(1));
+        let before = health.report().clone();
+        let look = BlockStats { s_milli: 2_600, s_lower_milli: 2_300, ..stats(17_000, 0) };
+        health.block(&look, Ending::Watched, Millis::from_secs(30));
+        health.tick(Millis::from_secs(40));
+        let after = health.report();
+        assert!(after.usable && after.qber_ppm == 17_000 && after.figures.s_lower_milli == 2_300, "{after:?}");
+        assert_eq!((after.secret_bps, after.blocks, after.discarded), (before.secret_bps, before.blocks, 0));
+        assert_eq!(after.figures.pulses_per_kbit, before.figures.pulses_per_kbit);
+        health.block(&stats(120_000, 0), Ending::Measured(Some(LinkAlarm::Qber)), Millis::from_secs(41));
+        assert!(!health.report().usable);
     }
 
     /// KM-09: silence is not a working channel, and a lost block is not silence's cure.

@@ -24,7 +24,11 @@ struct Bench {
 }
 
 fn rate() -> ParamsSection {
-    ParamsSection { pulse_rate_hz: Some(2_000_000), frame_pulses: Some(100_000), ..ParamsSection::default() }
+    ParamsSection {
+        pulse_rate_hz: Some(2_000_000),
+        frame_pulses: Some(100_000),
+        ..ParamsSection::of(Protocol::Bb84, Preset::Short)
+    }
 }
 
 impl Bench {
@@ -181,12 +185,22 @@ async fn a_bell_test_catches_interception() {
     caught(params, &[("1", LinkAlarm::Bell), ("1 blind", LinkAlarm::Blinding)]).await;
 }
 
+/// S14: whoever blinds Alice's detectors in the fibre and lets Bob's real photons pass is seen at both ends,
+/// by the efficiency of Alice's: both stop using the link, and both reports name blinding.
+#[tokio::test(flavor = "multi_thread")]
+async fn s14_blinding_alice_stops_an_entangled_link_at_both_ends() {
+    for protocol in [Protocol::Bbm92, Protocol::E91] {
+        caught(ParamsSection::of(protocol, Preset::Metro), &[("1 blind-alice", LinkAlarm::Blinding)]).await;
+    }
+}
+
 /// SM-06b: there is nothing to split in single photons, and blinding is caught there too.
 #[tokio::test(flavor = "multi_thread")]
 async fn single_photons_cannot_be_split_and_blinding_is_caught() {
     let bench = Bench::new().await;
     assert!(bench.control("tap 1 pns").await.starts_with("error: there are no photon numbers"));
-    assert!(bench.control("tap 1 guess").await.contains("one of: intercept-resend, pns, blind, loss"));
+    assert!(bench.control("tap 1 blind-alice").await.starts_with("error: there are no detectors to blind"));
+    assert!(bench.control("tap 1 guess").await.contains("one of: intercept-resend, pns, blind, blind-alice, loss"));
     caught(rate(), &[("1 blind", LinkAlarm::Blinding)]).await;
 }
 

@@ -103,8 +103,9 @@ pub(crate) struct Up {
     /// Life of a pair's session key.
     #[arg(long, default_value = "300s")]
     pub(crate) refresh: Millis,
-    /// How new quantum links make key: `mixed` for some of each, or one of bb84, decoy-bb84, bbm92, e91.
-    #[arg(long, default_value = "mixed")]
+    /// How new quantum links make key: bbm92 or e91, which verify the channel by entanglement, bb84, decoy-bb84, or
+    /// `mixed` for some of each.
+    #[arg(long, default_value = "bbm92")]
     pub(crate) protocol: LinkProtocol,
     /// Fibre and detectors of new links: short, gys, metro (the default) or lossy.
     #[arg(long)]
@@ -241,7 +242,7 @@ pub(crate) enum Fibre {
         /// Fraction of the pulses, 0 to 1.
         #[arg(long)]
         fraction: f64,
-        /// What to do to them: intercept-resend, pns, blind or loss.
+        /// What to do to them: intercept-resend, pns, blind, blind-alice or loss.
         #[arg(long, default_value = "intercept-resend")]
         attack: Attack,
     },

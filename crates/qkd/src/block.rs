@@ -19,6 +19,7 @@
 //! inside the block, which a bad tag destroys. A repeated message is ignored. Anything else
 //! unexpected ends the block, at both ends, without a key. Where `confirm` is lost, Bob has a
 //! block that Alice has not: blocks are named by number, so this wastes bits and never mixes them.
+//! A block that is only to look at the channel ends with the verdict of each end after the second tag.
 
 mod alice;
 mod bob;
@@ -28,7 +29,7 @@ mod verdict;
 
 pub use alice::{Alice, Offer, Recall};
 pub use bob::Bob;
-pub use message::MAX_PADS_NAME;
+pub use message::{MAX_PADS_NAME, Purpose};
 pub use verdict::{alarm, judge};
 
 use crate::bits::{Bits, SecretBits};
@@ -74,6 +75,8 @@ pub struct BlockStats {
     pub sifted: u64,
     /// Clicks in the slots in which the receiver had half its efficiency.
     pub halved: u64,
+    /// The same of the clicks that count, at every end that has a receiver.
+    pub efficiencies: Efficiencies,
     /// Sifted bits of the key basis.
     pub key_bits: u64,
     /// Sifted bits of the test basis, all disclosed.
@@ -122,6 +125,23 @@ pub struct BlockStats {
     pub epsilon: f64,
 }
 
+/// How many of the clicks that count came while a receiver had half its efficiency. A block holds these against
+/// what light does, and not all clicks alone: whoever holds a source of pairs could hide the clicks of a
+/// blinded receiver among honest ones that meet none at the other end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Efficiencies {
+    /// Slots in which both ends clicked, of pairs.
+    pub coincident: u64,
+    /// Of [`Self::coincident`], those at Alice's half efficiency.
+    pub halved_a: u64,
+    /// Of [`Self::coincident`], those at Bob's half efficiency.
+    pub halved_b: u64,
+    /// Of the key's bits, those at Alice's half efficiency, of pairs.
+    pub key_halved_a: u64,
+    /// Of the key's bits, those at Bob's half efficiency.
+    pub key_halved_b: u64,
+}
+
 impl BlockStats {
     /// The coincidences, of pairs. Errors of the key are those that were corrected.
     pub fn tally(&self) -> Tally {
@@ -132,6 +152,24 @@ impl BlockStats {
             test_errors: self.errors,
             chsh: self.chsh,
         }
+    }
+}
+
+/// An end that has detectors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Receiver {
+    /// The end that prepares, or measures pairs.
+    Alice,
+    /// The end that measures.
+    Bob,
+}
+
+impl std::fmt::Display for Receiver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Alice => "Alice",
+            Self::Bob => "Bob",
+        })
     }
 }
 
@@ -150,12 +188,12 @@ pub enum AbortReason {
     /// Bob names pulses that Alice does not remember sending.
     #[error("the peer names pulses that were not sent or are forgotten: start a new block")]
     UnknownPulses,
-    /// Too few bits for an estimate.
-    #[error("only {found} test bits where {wanted} are needed: wait for more clicks")]
+    /// Too few bits for an estimate, or to see whether detectors are blinded.
+    #[error("only {found} bits to judge by where {wanted} are needed: wait for more clicks")]
     TooFew {
-        /// Test bits found.
+        /// Bits found.
         found: u64,
-        /// Test bits needed.
+        /// Bits needed.
         wanted: u64,
     },
     /// The error rate is at or above the line.
@@ -174,8 +212,10 @@ pub enum AbortReason {
     #[error("decoys are missing: somebody splits photon numbers, and the channel carries no key")]
     Decoy,
     /// Clicks ignore the receiver's efficiency.
-    #[error("{halved} of {clicks} clicks ignore the receiver's efficiency: its detectors are blinded")]
+    #[error("{halved} of {clicks} clicks of {end} ignore the receiver's efficiency: its detectors are blinded")]
     Blinded {
+        /// Whose receiver.
+        end: Receiver,
         /// Clicks at half the efficiency.
         halved: u64,
         /// All clicks.
@@ -193,6 +233,9 @@ pub enum AbortReason {
     /// The two ends compute different lengths or counts.
     #[error("the ends disagree on the figures of the block: compare their link parameters")]
     Disagreement,
+    /// The block was to look at the channel, which holds.
+    #[error("the block was only to look at the channel, which holds")]
+    Watched,
     /// The peer gave the block up.
     #[error("the peer gave the block up")]
     ByPeer,

@@ -21,6 +21,7 @@ use crate::source::{FrameError, Qubit};
 mod clicks;
 
 pub use clicks::Detections;
+pub(crate) use clicks::{HALVED, setting};
 
 /// Frames whose outcomes a receiver waits for; older ones are lost light.
 const AWAITED: usize = 16;
@@ -225,7 +226,7 @@ impl<E: Entropy> Detector<E> {
             self.sweep(span, &light, (missed, dark), &mut batch.clicks, &mut seen);
             codes.resize(light.len(), 0);
             for (click, arrival) in seen {
-                codes[arrival as usize] = NOTICED | batch.clicks.codes[click as usize] >> 1;
+                codes[arrival as usize] = NOTICED | clicks::setting(batch.clicks.codes[click as usize]);
                 batch.asked.push(click);
             }
         }
@@ -275,8 +276,7 @@ impl<E: Entropy> Detector<E> {
                 if !(halved && roll >> 61 & 1 == 1) {
                     let setting = self.settings.choose(roll);
                     let bit = state.is_some_and(|qubit| measure(qubit, setting == 1, roll >> 63 == 1).bit);
-                    clicks.push(slot, setting, bit);
-                    clicks.halved += u64::from(halved);
+                    clicks.push(slot, setting, bit, halved);
                     (last, code) = (slot, NOTICED | setting);
                 }
             }
@@ -394,8 +394,7 @@ impl<E: Entropy> Detector<E> {
             Some(Light::Half(_)) => false,
             None => coin,
         };
-        clicks.push(slot, setting, bit);
-        clicks.halved += u64::from(halved);
+        clicks.push(slot, setting, bit, halved);
         self.armed = slot + 1 + u64::from(self.params.dead_slots);
         self.echo = self.params.after_pulse > 0.0;
     }

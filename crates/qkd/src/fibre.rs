@@ -27,21 +27,24 @@ pub enum Attack {
     /// Blocks single photons and keeps one photon of each larger pulse, which she passes on without
     /// loss. Seen in the decoys' gains; there is nothing to split in single photons.
     SplitPhotons,
-    /// Measures, and makes the blinded receiver click where it chooses her setting. Seen in clicks
+    /// Measures, and makes Bob's blinded receiver click where it chooses her setting. Seen in clicks
     /// that do not halve with the receiver's efficiency.
     Blind,
+    /// Measures Alice's halves of pairs, makes her blinded receiver click where it chooses that setting,
+    /// and lets Bob's halves pass. Seen in Alice's clicks, which do not halve with her receiver's efficiency.
+    BlindAlice,
     /// Lets nothing pass. Seen in the rate.
     Loss,
 }
 
 /// The text names no attack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an attack is one of: intercept-resend, pns, blind, loss")]
+#[error("an attack is one of: intercept-resend, pns, blind, blind-alice, loss")]
 pub struct UnknownAttack;
 
 impl Attack {
     /// Every attack.
-    pub const ALL: [Self; 4] = [Self::InterceptResend, Self::SplitPhotons, Self::Blind, Self::Loss];
+    pub const ALL: [Self; 5] = [Self::InterceptResend, Self::SplitPhotons, Self::Blind, Self::BlindAlice, Self::Loss];
 
     /// The name.
     pub const fn as_str(self) -> &'static str {
@@ -49,6 +52,7 @@ impl Attack {
             Self::InterceptResend => "intercept-resend",
             Self::SplitPhotons => "pns",
             Self::Blind => "blind",
+            Self::BlindAlice => "blind-alice",
             Self::Loss => "loss",
         }
     }

@@ -40,7 +40,8 @@ mod source;
 pub use auth::{HashKey, PAD_LEN_PER_BLOCK, TAG_LEN, TagKeys};
 pub use bits::{Bits, SecretBits};
 pub use block::{
-    AbortReason, Alice, BlockAbort, BlockOutcome, BlockStats, Bob, MAX_PADS_NAME, Offer, Recall, Step, alarm, judge,
+    AbortReason, Alice, BlockAbort, BlockOutcome, BlockStats, Bob, Efficiencies, MAX_PADS_NAME, Offer, Purpose, Recall,
+    Receiver, Step, alarm, judge,
 };
 pub use detector::{Detections, Detector, Settings};
 pub use entropy::Entropy;

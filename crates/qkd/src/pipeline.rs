@@ -11,7 +11,7 @@
 use types::mesh::LinkAlarm;
 
 use crate::auth::TagKeys;
-use crate::block::{Alice, BlockAbort, Bob, Offer, Recall, Step, alarm};
+use crate::block::{AbortReason, Alice, BlockAbort, Bob, Offer, Purpose, Recall, Step, alarm};
 use crate::detector::{Detector, Settings};
 use crate::entropy::Entropy;
 use crate::ledger::EpsilonLedger;
@@ -150,18 +150,24 @@ impl<E: Entropy> Pipeline<E> {
         self.running.is_some()
     }
 
-    /// Bob: begins block `number` with all clicks that wait, and returns the first message. `None`
+    /// Bob: begins block `number` with all clicks that wait, for `purpose`, and returns the first message. `None`
     /// where no block is [due](Self::is_due).
     ///
     /// # Errors
     /// [`BlockAbort`], where the pads' name is too long.
-    pub fn begin(&mut self, number: u64, pads: &[u8], keys: TagKeys) -> Result<Option<Vec<u8>>, BlockAbort> {
+    pub fn begin(
+        &mut self,
+        number: u64,
+        purpose: Purpose,
+        pads: &[u8],
+        keys: TagKeys,
+    ) -> Result<Option<Vec<u8>>, BlockAbort> {
         if !self.is_due() {
             return Ok(None);
         }
         let Optics::Receiver(receiver) = &mut self.optics else { return Ok(None) };
         let Some(detections) = receiver.take(1) else { return Ok(None) };
-        let (bob, message) = Bob::start(&self.params.block, number, detections, pads, keys)?;
+        let (bob, message) = Bob::start(&self.params.block, number, purpose, detections, pads, keys)?;
         self.running = Some(Running::Bob(Box::new(bob)));
         Ok(Some(message))
     }
@@ -169,7 +175,7 @@ impl<E: Entropy> Pipeline<E> {
     /// Alice: takes up the block that Bob offers, in place of one under way, and returns the answer.
     ///
     /// # Errors
-    /// [`BlockAbort`]: the offer is not authentic, or the channel carries no key.
+    /// [`BlockAbort`]: the offer is not authentic, the channel carries no key, or it was only looked at.
     pub fn accept(&mut self, offer: Offer, keys: TagKeys) -> Result<Vec<u8>, BlockAbort> {
         self.running = None;
         let accepted = Alice::accept(&self.params.block, offer, keys, &mut self.optics);
@@ -205,12 +211,12 @@ impl<E: Entropy> Pipeline<E> {
         step
     }
 
-    /// Notes what an abort says of an attack.
+    /// Notes what the end of a block without a key says of an attack.
     fn watch<T>(&mut self, result: Result<T, BlockAbort>) -> Result<T, BlockAbort> {
-        if let Err(abort) = &result
-            && let Some(raised) = alarm(&abort.reason)
-        {
-            self.alarm = Some(raised);
+        match &result {
+            Err(abort) if abort.reason == AbortReason::Watched => self.alarm = None,
+            Err(abort) => self.alarm = alarm(&abort.reason).or(self.alarm),
+            Ok(_) => {}
         }
         result
     }

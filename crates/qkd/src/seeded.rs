@@ -6,8 +6,8 @@ use rand_core::{RngCore, SeedableRng};
 use crate::entropy::Entropy;
 use crate::params::{BlockParams, LinkParams};
 use crate::{
-    Alice, Attack, BlockAbort, BlockOutcome, Bob, Detector, Fibre, HashKey, Offer, PAD_LEN_PER_BLOCK, PairEnd, Recall,
-    Settings, Source, Step, TagKeys, Tap,
+    Alice, Attack, BlockAbort, BlockOutcome, Bob, Detector, Fibre, HashKey, Offer, PAD_LEN_PER_BLOCK, PairEnd, Purpose,
+    Recall, Settings, Source, Step, TagKeys, Tap,
 };
 
 pub(crate) struct Seeded(ChaCha12Rng);
@@ -97,6 +97,7 @@ pub(crate) struct Bench {
     pub(crate) sender: Sender,
     pub(crate) fibre: Fibre<Seeded>,
     pub(crate) detector: Detector<Seeded>,
+    purpose: Purpose,
 }
 
 pub(crate) type End = Result<BlockOutcome, BlockAbort>;
@@ -118,7 +119,13 @@ impl Bench {
             fibre: Fibre::new(&params, Seeded::new(seed + 1)),
             detector: Detector::new(&params.detector, settings, params.click_limit(), Seeded::new(seed + 2)),
             params,
+            purpose: Purpose::Key,
         }
+    }
+
+    /// Blocks are only to look at the channel.
+    pub(crate) fn watching(self) -> Self {
+        Self { purpose: Purpose::Watch, ..self }
     }
 
     pub(crate) fn tapped(self, fraction: f64) -> Self {
@@ -163,7 +170,7 @@ impl Bench {
         self.shine();
         let params: BlockParams = self.params.block.clone();
         let detections = self.detector.take(params.clicks as usize).unwrap();
-        let (bob, first) = Bob::start(&params, number, detections, b"pads", tag_keys(number)).unwrap();
+        let (bob, first) = Bob::start(&params, number, self.purpose, detections, b"pads", tag_keys(number)).unwrap();
         let mut channel = Channel { fault, sent: 0, old: first.clone() };
         let mut alice_end = AliceEnd { params, number, session: None, rng: Seeded::new(number), end: None };
         let mut bob_end = BobEnd { session: bob, end: None };

@@ -2,7 +2,9 @@
 
 use std::alloc::System;
 
-use qkd::{Bits, Fibre, HashKey, LinkParams, Offer, PAD_LEN_PER_BLOCK, Pipeline, Preset, Protocol, Step, TagKeys};
+use qkd::{
+    Bits, Fibre, HashKey, LinkParams, Offer, PAD_LEN_PER_BLOCK, Pipeline, Preset, Protocol, Purpose, Step, TagKeys,
+};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
@@ -66,7 +68,7 @@ impl Channel {
         while !self.bob.is_due() {
             self.shine(fibre);
         }
-        let first = self.bob.begin(number, b"", keys()).unwrap().unwrap();
+        let first = self.bob.begin(number, Purpose::Key, b"", keys()).unwrap().unwrap();
         let mut message = self.alice.accept(Offer::parse(&first).unwrap(), keys()).unwrap();
         loop {
             message = match self.bob.hear(&message).unwrap() {

@@ -262,8 +262,9 @@ impl Protocol {
 
 #[allow(clippy::derivable_impls, reason = "the words of the mesh are declared by one macro, which derives no default")]
 impl Default for Protocol {
+    /// Entangled pairs: what verifies every channel (SM-06b).
     fn default() -> Self {
-        Self::Bb84
+        Self::Bbm92
     }
 }
 
@@ -284,9 +285,9 @@ words! {
 /// Figures of a quantum link beside those that decide on its use.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 pub struct LinkFigures {
-    /// How its key is made.
+    /// How its key is made; not known of a vendor's key management.
     #[n(0)]
-    pub protocol: Protocol,
+    pub protocol: Option<Protocol>,
     /// What the last block says of an attack.
     #[n(1)]
     pub alarm: Option<LinkAlarm>,

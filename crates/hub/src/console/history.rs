@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use api::view::{LinkSample, fraction};
-use types::mesh::LinkReport;
+use types::mesh::{LinkReport, Protocol};
 use types::{LinkId, Timestamp};
 
 /// Measurements kept for a link.
@@ -23,7 +23,7 @@ impl History {
             if samples.len() == KEPT {
                 samples.pop_front();
             }
-            let entangled = report.figures.protocol.is_entangled();
+            let entangled = report.figures.protocol.is_some_and(Protocol::is_entangled);
             samples.push_back(LinkSample {
                 at,
                 qber: fraction(report.qber_ppm),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use qkd::{Pipeline, Step};
+use qkd::{Pipeline, Purpose, Step};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -16,8 +16,8 @@ use crate::draw::Draw;
 const FRAMES: usize = 8;
 /// Longest time for one block.
 const BLOCK_LIMIT: Duration = Duration::from_secs(40);
-/// Time between two blocks that are only watched, without light.
-const WATCH_EVERY: Duration = Duration::from_secs(2);
+/// Time without light after a block that was only watched.
+const WATCH_EVERY: Duration = Duration::from_secs(5);
 
 /// When the block under way is given up, or the rest after a watched one is over.
 #[derive(Clone, Copy)]
@@ -111,7 +111,9 @@ impl BobEnd {
         let number = peer.next_block;
         peer.next_block = number.saturating_add(1);
         self.watched = watched;
-        match self.pipeline.begin(number, &name, keys) {
+        // a full pool wants no key, but a link that is not used comes back by making some
+        let purpose = if watched && self.core.report.borrow().usable { Purpose::Watch } else { Purpose::Key };
+        match self.pipeline.begin(number, purpose, &name, keys) {
             Ok(Some(message)) => {
                 self.alarm = Some(Alarm::GiveUp(Instant::now() + BLOCK_LIMIT));
                 peer.send(message).await

@@ -47,6 +47,9 @@ fn answer(line: &str, shared: &Shared) -> String {
                 Ok(Attack::SplitPhotons) if shared.config.params.protocol != Protocol::DecoyBb84 => {
                     "error: there are no photon numbers to split: only decoy-bb84 sends weak pulses".to_owned()
                 }
+                Ok(Attack::BlindAlice) if !shared.config.params.protocol.is_entangled() => {
+                    "error: there are no detectors to blind at Alice's end: only bbm92 and e91 measure pairs".to_owned()
+                }
                 Ok(named) => {
                     shared.set_tap(Some(Tap { attack: named, fraction }));
                     attack.map_or_else(|| format!("ok tap {fraction}"), |_| format!("ok tap {fraction} {named}"))

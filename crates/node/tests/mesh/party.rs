@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crypto::{Entropy, IdentityKey, KemPublic, KeyMaterial, MasterKey, Secret32};
 use link::fibre::{BoundFibre, FibreAddresses, FibreConfig};
-use link::{Engine, Link, LinkSection, LinkSpec, Pad, ParamsSection, delivery};
+use link::{Engine, Link, LinkSection, LinkSpec, Pad, ParamsSection, Preset, Protocol, delivery};
 use node::{Node, NodeConfig, NodeError};
 use session::mesh::{Activation, DeliveredKey, HubMessage, NodeMessage, PeerMessage, Receipt};
 use session::{
@@ -36,20 +36,14 @@ pub(crate) fn free_address() -> String {
 }
 
 fn params() -> ParamsSection {
-    ParamsSection { pulse_rate_hz: Some(1_000_000), ..ParamsSection::default() }
+    ParamsSection { pulse_rate_hz: Some(1_000_000), ..ParamsSection::of(Protocol::Bb84, Preset::Short) }
 }
 
 /// Starts a fibre between `a` and `b` that lives as long as the test.
 pub(crate) async fn fibre(a: &str, b: &str) -> FibreAddresses {
     let any = || "127.0.0.1:0".to_owned();
-    let config = FibreConfig {
-        a: node(a),
-        b: node(b),
-        listen_a: any(),
-        listen_b: any(),
-        control: any(),
-        params: link::ParamsSection { pulse_rate_hz: Some(1_000_000), ..link::ParamsSection::default() },
-    };
+    let config =
+        FibreConfig { a: node(a), b: node(b), listen_a: any(), listen_b: any(), control: any(), params: params() };
     let fibre = BoundFibre::bind(config).await.unwrap();
     let addresses = fibre.addresses().unwrap();
     tokio::spawn(fibre.run(std::future::pending()));

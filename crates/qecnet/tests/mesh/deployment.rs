@@ -25,6 +25,8 @@ pub(crate) struct Mesh {
     nodes: u16,
     refresh: String,
     listen: String,
+    /// More arguments of `up`.
+    more: Vec<String>,
     _temp: TempDir,
     _turn: MutexGuard<'static, ()>,
 }
@@ -98,8 +100,17 @@ impl Mesh {
         Self::start_on(nodes, refresh, |_| {})
     }
 
+    /// As [`Self::start`], with links of each protocol.
+    pub(crate) fn start_mixed(nodes: u16, refresh: &str) -> Self {
+        Self::start_with(nodes, refresh, &["--protocol", "mixed"], |_| {})
+    }
+
     /// As [`Self::start`], in a folder that `prepare` has seen first.
     pub(crate) fn start_on(nodes: u16, refresh: &str, prepare: impl FnOnce(&Path)) -> Self {
+        Self::start_with(nodes, refresh, &[], prepare)
+    }
+
+    fn start_with(nodes: u16, refresh: &str, more: &[&str], prepare: impl FnOnce(&Path)) -> Self {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let temp = tempfile::tempdir().unwrap();
         let mut mesh = Self {
@@ -110,6 +121,7 @@ impl Mesh {
             nodes,
             refresh: refresh.to_owned(),
             listen: format!("127.0.0.1:{}", free_port()),
+            more: more.iter().map(|word| (*word).to_owned()).collect(),
             _temp: temp,
             _turn: turn,
         };
@@ -124,6 +136,7 @@ impl Mesh {
     pub(crate) fn up(&mut self) {
         let mut child = Command::new(qecnet())
             .args(["up", "--json", "--nodes", &self.nodes.to_string(), "--refresh", &self.refresh])
+            .args(&self.more)
             .args(["--listen", &self.listen, "--dir"])
             .arg(&self.dir)
             .stdin(Stdio::null())

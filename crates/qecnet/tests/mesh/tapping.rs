@@ -46,7 +46,7 @@ fn a_tapped_fibre_is_noticed_named_and_given_up() {
 /// error rate, both stop the use of the link and open an incident that names it.
 #[test]
 fn attacks_that_make_no_errors_are_caught_too() {
-    let mesh = Mesh::start(3, "5s");
+    let mesh = Mesh::start_mixed(3, "5s");
     mesh.wait_status("quantum bits protect every delivery", |status| {
         status["links"].as_array().unwrap().iter().all(|link| link["delivery"] == "qkd+kem")
     });
@@ -59,9 +59,11 @@ fn attacks_that_make_no_errors_are_caught_too() {
 
     let refused = mesh.cli(&["fibre", "tap", "n1", "n2", "--fraction", "1", "--attack", "pns"]).expect(3);
     assert!(refused.out.contains("only decoy-bb84 sends weak pulses"), "{}", refused.out);
-    for (a, b, protocol, attack, alarm) in
-        [("n1", "n3", "decoy-bb84", "pns", "decoy"), ("n1", "n2", "bbm92", "blind", "blinding")]
-    {
+    for (a, b, protocol, attack, alarm) in [
+        ("n1", "n3", "decoy-bb84", "pns", "decoy"),
+        ("n1", "n2", "bbm92", "blind", "blinding"),
+        ("n1", "n2", "bbm92", "blind-alice", "blinding"),
+    ] {
         mesh.cli(&["fibre", "tap", a, b, "--fraction", "1", "--attack", attack]).expect(0);
         mesh.wait_status("the link is given up and an incident is open", |status| {
             link(status, a, b)["delivery"] == "kem" && status["incidents"]["open"] == 1
@@ -77,6 +79,29 @@ fn attacks_that_make_no_errors_are_caught_too() {
             link(status, a, b)["delivery"] == "qkd+kem" && status["incidents"]["open"] == 0
         });
     }
+}
+
+/// S14 SM-06b: on the mesh as it comes, a link to the hub: whoever blinds the hub's own detectors, the end that
+/// gives the clock, and lets the node's real photons pass makes no error and breaks no inequality. The link is
+/// given up and an incident names it.
+#[test]
+fn s14_blinding_the_hub_is_caught_on_a_link_of_its_own() {
+    let mesh = Mesh::start(2, "5s");
+    let all_bits =
+        |status: &Value| status["links"].as_array().unwrap().iter().all(|link| link["delivery"] == "qkd+kem");
+    mesh.wait_status("quantum bits protect every delivery", all_bits);
+    mesh.cli(&["fibre", "tap", "hub", "n1", "--fraction", "1", "--attack", "blind-alice"]).expect(0);
+    mesh.wait_status("the link is given up and an incident is open", |status| {
+        link(status, "hub", "n1")["delivery"] == "kem" && status["incidents"]["open"] == 1
+    });
+    let shown = mesh.read(&["links", "show", "hub", "n1"]);
+    assert_eq!(shown["alarm"].as_str(), Some("blinding"), "{shown}");
+    assert!(shown["qber"].as_f64().unwrap() < 0.06 && shown["s_lower"].as_f64().unwrap() > 2.0, "{shown}");
+    let named = serde_json::json!({"link": {"a": "hub", "b": "n1"}});
+    let incidents = mesh.read(&["incidents", "list"]);
+    assert!(incidents.as_array().unwrap().iter().any(|incident| incident["subject"] == named), "{incidents}");
+    mesh.cli(&["fibre", "untap", "hub", "n1"]).expect(0);
+    mesh.wait_status("the link recovers", |status| all_bits(status) && status["incidents"]["open"] == 0);
 }
 
 /// Bad input: a fibre that does not exist, a fraction that is none.

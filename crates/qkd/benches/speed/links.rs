@@ -2,7 +2,7 @@
 
 use qkd::cascade::Pace;
 use qkd::decoy::Intensities;
-use qkd::{BlockStats, Fibre, HashKey, LinkParams, Offer, Pipeline, Preset, Protocol, Step, TagKeys};
+use qkd::{BlockStats, Fibre, HashKey, LinkParams, Offer, Pipeline, Preset, Protocol, Purpose, Step, TagKeys};
 
 use super::{Clock, Seeded, seeded};
 
@@ -152,7 +152,7 @@ impl Link {
     fn converse(&mut self) -> Option<BlockStats> {
         let number = self.block;
         self.block += 1;
-        let first = self.bob.begin(number, b"", keys()).ok()??;
+        let first = self.bob.begin(number, Purpose::Key, b"", keys()).ok()??;
         let mut message = self.alice.accept(Offer::parse(&first).ok()?, keys()).ok()?;
         loop {
             message = match self.bob.hear(&message).ok()? {

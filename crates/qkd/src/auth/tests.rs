@@ -2,7 +2,7 @@ use super::{HashKey, PAD_LEN_PER_BLOCK, TAG_LEN, TAGS_PER_BLOCK, TagKeys, Transc
 use crate::params::LinkParams;
 use crate::pool::{PadRange, Pool, PoolError, Side};
 use crate::seeded::{Bench, Seeded, tag_keys};
-use crate::{Alice, Bob, Offer, Step};
+use crate::{Alice, Bob, Offer, Purpose, Step};
 
 #[test]
 fn both_ends_agree_and_any_flipped_bit_is_noticed() {
@@ -114,7 +114,8 @@ fn a_block_costs_five_pads_by_the_books_of_the_pool() {
         bench.shine();
         let detections = bench.detector.take(params.block.clicks as usize).unwrap();
         let keys = at_b.keys(&range);
-        let (mut bob, first) = Bob::start(&params.block, block, detections, &range.to_bytes(), keys).unwrap();
+        let (mut bob, first) =
+            Bob::start(&params.block, block, Purpose::Key, detections, &range.to_bytes(), keys).unwrap();
         let offer = Offer::parse(&first).unwrap();
         let named = PadRange::from_bytes(offer.pads()).unwrap();
         at_a.pool.accept(&named).unwrap();

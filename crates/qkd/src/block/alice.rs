@@ -2,7 +2,7 @@ use zeroize::Zeroizing;
 
 use crate::auth::{TAG_LEN, TagKeys, Transcript};
 use crate::bits::{Bits, SecretBits};
-use crate::block::message::{Announcement, Kind, Message, read_announcement, start};
+use crate::block::message::{Announcement, Kind, Message, Purpose, read_announcement, start};
 use crate::block::sifted::{has_levels, sift, write_counts, write_levels};
 use crate::block::verdict::epsilon;
 use crate::block::{AbortReason, BlockAbort, BlockOutcome, BlockStats, Step, judge, settle, verify_hash};
@@ -120,10 +120,9 @@ impl Alice {
     fn sift(&mut self, offer: Offer, memory: &mut impl Recall) -> Result<Vec<u8>, (AbortReason, Option<Vec<u8>>)> {
         self.transcript.add(false, &offer.covered);
         self.transcript.check(&offer.tag).map_err(|_| (AbortReason::BadTag, None))?;
-        let Announcement { slots, codes, pulses, halved, .. } = offer.announcement;
+        let Announcement { purpose, slots, codes, pulses, .. } = offer.announcement;
         self.stats.pulses = pulses;
         self.stats.detected = slots.len() as u64;
-        self.stats.halved = halved;
         let kept = Zeroizing::new(memory.recall(&slots).ok_or((AbortReason::UnknownPulses, None))?);
         if let Some(last) = slots.last() {
             memory.forget_before(last + 1);
@@ -134,7 +133,7 @@ impl Alice {
         let verdict = judge(&self.params, &mut self.stats);
         let mut out = start(Kind::Sifted, self.stats.block, self.next);
         write_counts(protocol, &self.stats, &mut out);
-        if verdict.is_ok() {
+        if verdict.is_ok() && purpose == Purpose::Key {
             let plan = self.plan();
             plan.write(&mut out);
             sifting.matched.write_bytes(&mut out);
@@ -146,6 +145,7 @@ impl Alice {
         self.next += 2;
         let sealed = self.seal(out).map_err(|reason| (reason, None))?;
         match verdict {
+            Ok(()) if purpose == Purpose::Watch => Err((AbortReason::Watched, Some(sealed))),
             Ok(()) => Ok(sealed),
             Err(reason) => Err((reason, Some(sealed))),
         }

@@ -1,10 +1,10 @@
 use crate::auth::{TagKeys, Transcript};
 use crate::bits::{Bits, Picked, SecretBits};
-use crate::block::message::{Kind, MAX_PADS_NAME, Message, start, write_announcement};
+use crate::block::message::{Kind, MAX_PADS_NAME, Message, Purpose, start, write_announcement};
 use crate::block::sifted::{has_levels, read_counts, read_levels};
 use crate::block::verdict::epsilon;
 use crate::block::{AbortReason, BlockAbort, BlockOutcome, BlockStats, Step, judge, settle, verify_hash};
-use crate::detector::Detections;
+use crate::detector::{Detections, setting};
 use crate::params::{BlockParams, MAX_BLOCK_CLICKS};
 use crate::reconcile::{Asker, Plan};
 use crate::toeplitz;
@@ -13,6 +13,7 @@ use crate::wire::{Reader, WireError, put_var};
 /// Bob's end of one block.
 pub struct Bob {
     params: BlockParams,
+    purpose: Purpose,
     transcript: Transcript,
     next: u32,
     stats: BlockStats,
@@ -27,12 +28,13 @@ enum State {
 }
 
 impl Bob {
-    /// Starts block `block` from `detections`; returns the session and the first message. `pads`
+    /// Starts block `block` from `detections`, for `purpose`; returns the session and the first message. `pads`
     /// names the pads in `keys`, in the caller's own form of at most [`MAX_PADS_NAME`] bytes, so
     /// that Alice's end can take the same ones.
     pub fn start(
         params: &BlockParams,
         block: u64,
+        purpose: Purpose,
         detections: Detections,
         pads: &[u8],
         keys: TagKeys,
@@ -45,9 +47,10 @@ impl Bob {
             ..BlockStats::default()
         };
         let mut out = start(Kind::Detections, block, 0);
-        write_announcement(pads, &detections, &mut out);
+        write_announcement(purpose, pads, &detections, &mut out);
         let state = State::Sifting(detections);
-        let mut bob = Self { params: params.clone(), transcript: Transcript::new(keys), next: 1, stats, state };
+        let (params, transcript) = (params.clone(), Transcript::new(keys));
+        let mut bob = Self { params, purpose, transcript, next: 1, stats, state };
         if pads.len() > MAX_PADS_NAME || bob.stats.detected > MAX_BLOCK_CLICKS as u64 {
             return Err(bob.abort(AbortReason::Malformed(WireError::Number)));
         }
@@ -106,9 +109,13 @@ impl Bob {
 
     fn sift(&mut self, body: &[u8], detections: &Detections) -> Result<Asker, AbortReason> {
         let mut reader = Reader::new(body);
-        let candidates = detections.codes.iter().filter(|&code| code >> 1 == 0).count();
+        let candidates = detections.codes.iter().filter(|&&code| setting(code) == 0).count();
         read_counts(self.params.protocol, detections, &mut reader, &mut self.stats)?;
         judge(&self.params, &mut self.stats)?;
+        if self.purpose == Purpose::Watch {
+            reader.end()?;
+            return Err(AbortReason::Watched);
+        }
         let plan = Plan::read(&self.params, &mut reader, candidates)?;
         let matched = Bits::from_bytes(reader.take(candidates.div_ceil(8))?, candidates).ok_or(WireError::Number)?;
         if has_levels(&self.params) {
@@ -117,7 +124,7 @@ impl Bob {
         reader.end()?;
         let (mut key, mut at) = (Picked::with_capacity(candidates), 0);
         for &code in detections.codes.iter() {
-            let is_key = code >> 1 == 0;
+            let is_key = setting(code) == 0;
             key.push_if(is_key & matched.get(at), code & 1 == 1);
             at += usize::from(is_key);
         }
@@ -192,7 +199,8 @@ impl Bob {
     fn abort(&mut self, reason: AbortReason) -> BlockAbort {
         self.state = State::Over;
         self.stats.secret_bits = 0;
-        let notice = Some(start(Kind::GiveUp, self.stats.block, 0));
+        // Alice was done before
+        let notice = (reason != AbortReason::Watched).then(|| start(Kind::GiveUp, self.stats.block, 0));
         BlockAbort { reason, stats: Box::new(self.stats.clone()), notice }
     }
 }

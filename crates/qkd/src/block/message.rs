@@ -2,7 +2,7 @@
 
 use crate::auth::TAG_LEN;
 use crate::block::AbortReason;
-use crate::detector::Detections;
+use crate::detector::{Detections, HALVED, setting};
 use crate::params::MAX_BLOCK_CLICKS;
 use crate::wire::{Reader, WireError, put_var};
 
@@ -76,27 +76,35 @@ pub(super) fn start(kind: Kind, block: u64, sequence: u32) -> Vec<u8> {
     out
 }
 
+/// What a block is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To make key.
+    Key,
+    /// To look at the channel: the block ends with the verdict, and no key is made.
+    Watch,
+}
+
 /// What Bob discloses: where he had clicks, in which settings, and the bits of all settings but the
 /// key's.
 pub(super) struct Announcement {
+    pub(super) purpose: Purpose,
     pub(super) pads: Vec<u8>,
     pub(super) pulses: u64,
-    /// Clicks in slots of half efficiency.
-    pub(super) halved: u64,
     pub(super) slots: Vec<u64>,
-    /// `setting·2 + bit` of each click; the bit is zero in the key's setting.
+    /// Of each click, as in [`Detections`]; the bit is zero in the key's setting.
     pub(super) codes: Vec<u8>,
 }
 
-pub(super) fn write_announcement(pads: &[u8], detections: &Detections, out: &mut Vec<u8>) {
+pub(super) fn write_announcement(purpose: Purpose, pads: &[u8], detections: &Detections, out: &mut Vec<u8>) {
+    out.push(u8::from(purpose == Purpose::Watch));
     put_var(out, pads.len() as u64);
     out.extend_from_slice(pads);
     put_var(out, detections.pulses);
-    put_var(out, detections.halved);
     put_var(out, detections.len() as u64);
     out.extend_from_slice(detections.steps());
     // of the key's setting no bit is said
-    let said = |code: u8| if code >> 1 == 0 { 0 } else { code };
+    let said = |code: u8| if setting(code) == 0 { code & HALVED } else { code };
     let (pairs, last) = detections.codes.as_chunks::<2>();
     out.extend(pairs.iter().map(|&[low, high]| said(low) | said(high) << 4));
     out.extend(last.iter().map(|&code| said(code)));
@@ -104,10 +112,14 @@ pub(super) fn write_announcement(pads: &[u8], detections: &Detections, out: &mut
 
 pub(super) fn read_announcement(body: &[u8]) -> Result<Announcement, WireError> {
     let mut reader = Reader::new(body);
+    let purpose = match reader.u8()? {
+        0 => Purpose::Key,
+        1 => Purpose::Watch,
+        _ => return Err(WireError::Kind),
+    };
     let len = reader.var(MAX_PADS_NAME as u64)? as usize;
     let pads = reader.take(len)?.to_vec();
     let pulses = reader.var(u64::MAX >> 3)?;
-    let halved = reader.var(MAX_BLOCK_CLICKS as u64)?;
     let clicks = reader.var(MAX_BLOCK_CLICKS as u64)? as usize;
     if clicks > reader.left() {
         return Err(WireError::Short);
@@ -123,12 +135,12 @@ pub(super) fn read_announcement(body: &[u8]) -> Result<Announcement, WireError> 
     let packed = reader.take(clicks.div_ceil(2))?;
     let mut codes: Vec<u8> = packed.iter().flat_map(|pair| [pair & 15, pair >> 4]).collect();
     // nothing is said of the key's bits, and nothing follows the last code
-    if codes.iter().any(|&code| code == 1 || code > 7) || codes[clicks..].iter().any(|&code| code != 0) {
+    if codes.iter().any(|&code| code & !HALVED == 1) || codes[clicks..].iter().any(|&code| code != 0) {
         return Err(WireError::Number);
     }
     codes.truncate(clicks);
     reader.end()?;
-    Ok(Announcement { pads, pulses, halved, slots, codes })
+    Ok(Announcement { purpose, pads, pulses, slots, codes })
 }
 
 impl From<WireError> for AbortReason {

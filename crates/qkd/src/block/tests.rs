@@ -104,11 +104,36 @@ fn a_dark_channel_and_a_short_block_give_no_key() {
     assert!(matches!(alice.unwrap_err().reason, AbortReason::TooFew { .. }));
     assert!(matches!(bob.unwrap_err().reason, AbortReason::TooFew { .. }));
     let mut params = small();
-    params.block.clicks = 2_000;
+    params.block.clicks = 14_000;
     params.block.eps_sec = 1e-20;
+    params.fibre.misalignment = 0.08;
     let (alice, bob) = Bench::new(params, 1).block(1, honest);
     assert_eq!(alice.unwrap_err().reason, AbortReason::NoSecret);
     assert!(bob.is_err());
+}
+
+/// KM-09: a block that is only to look at the channel ends with the same verdict as one that makes key, at both
+/// ends and after one message of each; and under attack with the same alarm.
+#[test]
+fn a_look_at_the_channel_ends_with_the_verdict() {
+    for protocol in Protocol::ALL {
+        let params = LinkParams::of(*protocol, Preset::Metro);
+        let mut bench = Bench::new(params.clone(), 3).watching();
+        let mut messages = 0;
+        let (alice, bob) = bench.block(1, |at| {
+            messages = at + 1;
+            Fault::None
+        });
+        let (alice, bob) = (alice.unwrap_err(), bob.unwrap_err());
+        assert_eq!((&alice.reason, &bob.reason, messages), (&AbortReason::Watched, &AbortReason::Watched, 2));
+        assert_eq!(alice.stats, bob.stats);
+        assert!(alice.stats.qber_ppm > 0 && alice.stats.secret_bits == 0);
+        assert_eq!(protocol.is_entangled(), alice.stats.s_lower_milli > 2_000);
+        let mut tapped = Bench::new(params, 3).watching().tapped(0.9);
+        let (alice, bob) = tapped.block(1, honest);
+        let (alice, bob) = (alice.unwrap_err().reason, bob.unwrap_err().reason);
+        assert!(super::alarm(&alice).is_some() && alice == bob, "{alice:?} {bob:?}");
+    }
 }
 
 /// Every preset carries key, after-pulses and dead time included.

@@ -2,11 +2,11 @@
 
 use types::mesh::{LinkAlarm, Protocol};
 
-use crate::block::{AbortReason, BlockStats, ppm, verify_bits};
+use crate::block::{AbortReason, BlockStats, Efficiencies, Receiver, ppm, verify_bits};
 use crate::decoy::lim_length;
 use crate::entangled::LOCAL_S;
 use crate::finite::{bell_length, phase_error_upper, tomamichel_length};
-use crate::params::BlockParams;
+use crate::params::{BlockParams, HALVED_IN};
 use crate::stats::{binary_entropy, clopper_pearson_upper};
 
 /// What `reason` says of the channel, where it says that it is attacked.
@@ -45,19 +45,43 @@ pub fn judge(params: &BlockParams, stats: &mut BlockStats) -> Result<(), AbortRe
     if errors * 1_000_000 >= u64::from(params.qber_abort_ppm) * k || held >= params.qber_abort_ppm {
         return Err(AbortReason::Qber { ppm: held });
     }
-    decoy
+    decoy?;
+    shows_blinding(params, stats)
+}
+
+/// Hoeffding's margin of a share of `clicks`, at ε_sec.
+fn margin(params: &BlockParams, clicks: u64) -> f64 {
+    (params.eps_sec.recip().ln() / (2.0 * clicks.max(1) as f64)).sqrt()
 }
 
 /// Light clicks half as often at half the efficiency. Whoever makes detectors click at will does
 /// not know in which slots that is, so the share of those slots in her clicks is their share in
-/// time. Hoeffding's margin at ε_sec.
+/// time. Every end that has a receiver is judged, by all its clicks that count and by those of the key.
 fn holds_blinding(params: &BlockParams, stats: &BlockStats) -> Result<(), AbortReason> {
-    let clicks = stats.detected as f64;
-    let margin = (params.eps_sec.recip().ln() / (2.0 * clicks.max(1.0))).sqrt();
-    if stats.halved as f64 > (params.halved_share + margin) * clicks {
-        return Err(AbortReason::Blinded { halved: stats.halved, clicks: stats.detected });
+    let Efficiencies { coincident, halved_a, halved_b, key_halved_a, key_halved_b } = stats.efficiencies;
+    let seen = [
+        (Receiver::Bob, stats.halved, stats.detected),
+        (Receiver::Bob, key_halved_b, stats.key_bits),
+        (Receiver::Bob, halved_b, coincident),
+        (Receiver::Alice, halved_a, coincident),
+        (Receiver::Alice, key_halved_a, if params.protocol.is_entangled() { stats.key_bits } else { 0 }),
+    ];
+    for (end, halved, clicks) in seen {
+        if halved as f64 > (params.halved_share + margin(params, clicks)) * clicks as f64 {
+            return Err(AbortReason::Blinded { end, halved, clicks });
+        }
     }
     Ok(())
+}
+
+/// A block in which even a receiver that is blinded throughout would pass says nothing of it.
+fn shows_blinding(params: &BlockParams, stats: &BlockStats) -> Result<(), AbortReason> {
+    let room = f64::from(HALVED_IN).recip() - params.halved_share;
+    if margin(params, stats.key_bits) < room {
+        return Ok(());
+    }
+    let wanted = params.eps_sec.recip().ln() / (2.0 * room * room).max(f64::MIN_POSITIVE);
+    Err(AbortReason::TooFew { found: stats.key_bits, wanted: wanted.min(1e18) as u64 })
 }
 
 /// Only a lower bound of S above 2 verifies the channel (SM-06b).

@@ -2,6 +2,15 @@ use zeroize::Zeroizing;
 
 use crate::wire::{Reader, put_var};
 
+/// Of the code of a click: the receiver had half its efficiency.
+pub(crate) const HALVED: u8 = 8;
+
+/// The setting of a click's code.
+#[inline]
+pub(crate) const fn setting(code: u8) -> u8 {
+    code >> 1 & 3
+}
+
 /// The clicks of one block, in order of their slots.
 #[derive(Default)]
 pub struct Detections {
@@ -12,7 +21,8 @@ pub struct Detections {
     first: u64,
     /// The slot after the last click.
     end: u64,
-    /// `setting·2 + bit` of each, the settings being 0 key, 1 test, 2 and 3 CHSH.
+    /// `setting·2 + bit` of each, the settings being 0 key, 1 test, 2 and 3 CHSH, and [`HALVED`] where
+    /// the receiver had half its efficiency.
     pub(crate) codes: Zeroizing<Vec<u8>>,
     /// Slots the receiver was open for.
     pub(crate) pulses: u64,
@@ -33,10 +43,11 @@ impl Detections {
 
     /// Enters a click, in a slot after those of all others.
     #[inline]
-    pub(super) fn push(&mut self, slot: u64, setting: u8, bit: bool) {
+    pub(super) fn push(&mut self, slot: u64, setting: u8, bit: bool, halved: bool) {
         self.step_to(slot);
         self.end = slot + 1;
-        self.codes.push(setting << 1 | u8::from(bit));
+        self.halved += u64::from(halved);
+        self.codes.push(setting << 1 | u8::from(bit) | if halved { HALVED } else { 0 });
     }
 
     #[inline]

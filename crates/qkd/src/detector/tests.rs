@@ -37,7 +37,8 @@ fn a_glance_sees_what_a_sweep_sees() {
         if of_pairs {
             let noticed = told.iter().zip(0..).filter(|(code, _)| **code & NOTICED != 0);
             let noticed: Vec<_> = noticed.map(|(&code, arrival)| (code & 3, arrival)).collect();
-            let seen: Vec<_> = seen.iter().map(|&(click, half)| (swept.codes[click as usize] >> 1, half)).collect();
+            let seen: Vec<_> =
+                seen.iter().map(|&(click, half)| (super::setting(swept.codes[click as usize]), half)).collect();
             assert_eq!(noticed, seen);
         }
     }

@@ -50,8 +50,9 @@ pub(super) struct PairTrain {
 impl<E: Entropy> Fibre<E> {
     /// Makes the pairs of one train and tells both ends of what arrives.
     pub(super) fn pump(&mut self, span: Span) -> Carried {
-        let blind = self.fraction(Attack::Blind);
-        let is_blinding = self.rolls.chance(blind);
+        let (bob, alice) = (self.fraction(Attack::Blind), self.fraction(Attack::BlindAlice));
+        let (blinds_bob, blinds_alice) = (self.rolls.chance(bob), self.rolls.chance(alice));
+        let is_blinding = blinds_bob || blinds_alice;
         let noticed = if is_blinding { 1.0 } else { self.notice };
         let half = self.transmission().sqrt() * noticed;
         // pairs of which neither half is noticed are never made: of a thermal number of pairs a part
@@ -71,12 +72,15 @@ impl<E: Entropy> Fibre<E> {
             let number = pairs.len() as u32;
             if roll <= half {
                 at_a.push(number);
+                if blinds_alice {
+                    fakes.extend(self.fake_half(&mut pair, true));
+                }
             }
             if roll <= half * half || roll > half {
                 at_b.push(number);
-                if is_blinding {
-                    fakes.extend(self.fake_half(&mut pair));
-                } else if is_tapped {
+                if blinds_bob {
+                    fakes.extend(self.fake_half(&mut pair, false));
+                } else if is_tapped && !blinds_alice {
                     self.intercept(&mut pair);
                 }
             }
@@ -84,19 +88,24 @@ impl<E: Entropy> Fibre<E> {
             // a gap of 0 is another pair in the same pulse: down-conversion into one mode is thermal
             slot = slot.saturating_add(self.rolls.gap(&pump));
         }
-        let slots = |at: &[u32]| at.iter().map(|&number| pairs[number as usize].slot).collect();
-        let to_a = Arrivals { span, thinned: !is_blinding, slots: slots(&at_a) }.encode();
-        let to_b = if is_blinding {
-            fakes.dedup_by_key(|bunch: &mut Bunch| bunch.slot);
-            Bunches { span, thinned: false, bunches: fakes }.encode()
-        } else {
-            Arrivals { span, thinned: true, slots: slots(&at_b) }.encode()
+        fakes.dedup_by_key(|bunch: &mut Bunch| bunch.slot);
+        let bright = Bunches { span, thinned: false, bunches: fakes };
+        let arrivals = |at: &[u32]| {
+            let slots = at.iter().map(|&number| pairs[number as usize].slot).collect();
+            Arrivals { span, thinned: !is_blinding, slots }.encode()
         };
+        let to_a = if blinds_alice { bright.encode() } else { arrivals(&at_a) };
+        let to_b = if blinds_bob { bright.encode() } else { arrivals(&at_b) };
         self.carried += at_b.len() as u64;
         if self.paired.len() >= WAITING {
             self.paired.pop_front();
         }
-        self.paired.push_back(PairTrain { span, pairs, at_a: Some(at_a), at_b: (!is_blinding).then_some(at_b) });
+        self.paired.push_back(PairTrain {
+            span,
+            pairs,
+            at_a: (!blinds_alice).then_some(at_a),
+            at_b: (!blinds_bob).then_some(at_b),
+        });
         Carried { to_a: Some(to_a), to_b: Some(to_b) }
     }
 
@@ -113,14 +122,15 @@ impl<E: Entropy> Fibre<E> {
         }
     }
 
-    /// Measures a half in one of Bob's settings and fakes a click of his that agrees. Each of the four
-    /// is as likely, so that his settings come as often among faked clicks as he chooses them.
-    fn fake_half(&mut self, pair: &mut Pair) -> Option<Bunch> {
+    /// Measures a half in one of its receiver's settings and fakes a click that agrees. Each setting, two of
+    /// Alice's and four of Bob's, is as likely, so that they come as often among faked clicks as they are
+    /// chosen.
+    fn fake_half(&mut self, pair: &mut Pair, is_a: bool) -> Option<Bunch> {
         self.intercepted += 1;
-        let setting = (self.rolls.word() >> 62) as u8;
-        let (_, bit) = self.collapse(pair, ANGLES[usize::from(setting)], false);
-        // her setting is his a quarter of the time
-        let click = self.rolls.chance(4.0 * self.receiver);
+        let setting = (self.rolls.word() >> if is_a { 63 } else { 62 }) as u8;
+        let (_, bit) = self.collapse(pair, ANGLES[usize::from(setting)], is_a);
+        // her setting is the receiver's half or a quarter of the time
+        let click = self.rolls.chance(if is_a { 2.0 } else { 4.0 } * self.receiver);
         click.then_some(Bunch { slot: pair.slot, photons: 0, setting, bit })
     }
 

@@ -22,7 +22,8 @@ fn clicks(source: &LinkParams, params: &LinkParams, trains: u32, seed: u64) -> [
     let detections = bob.take(1).unwrap();
     let codes = alice.recall(&detections.slots().collect::<Vec<_>>()).unwrap();
     let mut counts = [detections.len() as f64, 0.0, 0.0];
-    for (sent, seen) in codes.iter().zip(detections.codes.iter()).filter(|(sent, seen)| **sent >> 1 & 1 == **seen >> 1)
+    for (sent, seen) in
+        codes.iter().zip(detections.codes.iter()).filter(|(sent, seen)| **sent >> 1 & 1 == **seen >> 1 & 3)
     {
         counts[1] += 1.0;
         counts[2] += f64::from((sent ^ seen) & 1);

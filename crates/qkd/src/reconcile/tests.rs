@@ -6,7 +6,7 @@ use crate::block::AbortReason;
 use crate::params::{BlockParams, LinkParams};
 use crate::seeded::{Bench, Fault, Seeded, tag_keys};
 use crate::wire::Reader;
-use crate::{Alice, BlockAbort, Bob, Offer, Step};
+use crate::{Alice, BlockAbort, Bob, Offer, Purpose, Step};
 
 const BOTH: [Reconciliation; 2] = [Reconciliation::Cascade, Reconciliation::Ldpc];
 
@@ -56,7 +56,7 @@ fn overheard(params: &LinkParams) -> (u64, Vec<Vec<u8>>, crate::BlockStats) {
     bench.shine();
     let detections = bench.detector.take(params.block.clicks as usize).unwrap();
     let mut rng = Seeded::new(5);
-    let (mut bob, first) = Bob::start(&params.block, 1, detections, b"", tag_keys(1)).unwrap();
+    let (mut bob, first) = Bob::start(&params.block, 1, Purpose::Key, detections, b"", tag_keys(1)).unwrap();
     let offer = Offer::parse(&first).unwrap();
     let (mut alice, mut message) = Alice::accept(&params.block, offer, tag_keys(1), &mut bench.sender).unwrap();
     let (mut told, mut said) = (0, Vec::new());
@@ -135,10 +135,10 @@ fn with_false_bits(params: &LinkParams, share: u64) -> (AbortReason, AbortReason
     bench.shine();
     let mut detections = bench.detector.take(params.block.clicks as usize).unwrap();
     let mut rng = Seeded::new(5);
-    for code in detections.codes.iter_mut().filter(|code| **code >> 1 == 0) {
+    for code in detections.codes.iter_mut().filter(|code| crate::detector::setting(**code) == 0) {
         *code ^= u8::from(rng.below(100) < share);
     }
-    let (mut bob, first) = Bob::start(&params.block, 1, detections, b"", tag_keys(1)).unwrap();
+    let (mut bob, first) = Bob::start(&params.block, 1, Purpose::Key, detections, b"", tag_keys(1)).unwrap();
     let offer = Offer::parse(&first).unwrap();
     let (mut alice, mut message) = Alice::accept(&params.block, offer, tag_keys(1), &mut bench.sender).unwrap();
     let reason = |abort: BlockAbort| abort.reason;

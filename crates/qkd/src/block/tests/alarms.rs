@@ -2,7 +2,7 @@
 //! distributions that honest light has.
 
 use crate::Protocol;
-use crate::block::{BlockStats, alarm, judge};
+use crate::block::{BlockStats, Efficiencies, alarm, judge};
 use crate::decoy::Counts;
 use crate::entropy::Rolls;
 use crate::params::{HALVED_IN, LinkParams, Preset};
@@ -19,6 +19,7 @@ fn draw(params: &LinkParams, rolls: &mut Rolls<Seeded>) -> BlockStats {
     let of_light = 0.5 / (f64::from(HALVED_IN) - 0.5);
     let mut stats = BlockStats { detected, halved: binomial(detected, of_light), ..BlockStats::default() };
     let error = params.fibre.misalignment;
+    let mut coincidences = 0;
     match params.block.protocol {
         Protocol::Bb84 => {
             stats.key_bits = binomial(detected, 9.0 / 16.0);
@@ -46,6 +47,7 @@ fn draw(params: &LinkParams, rolls: &mut Rolls<Seeded>) -> BlockStats {
         }
         Protocol::Bbm92 | Protocol::E91 => {
             let coincident = binomial(detected, 0.65);
+            coincidences = coincident;
             let visibility = 0.93;
             stats.key_bits = coincident * 15 / 32;
             stats.sampled = binomial(coincident, 1.0 / 32.0);
@@ -58,6 +60,13 @@ fn draw(params: &LinkParams, rolls: &mut Rolls<Seeded>) -> BlockStats {
             }
         }
     }
+    stats.efficiencies = Efficiencies {
+        coincident: coincidences,
+        halved_a: binomial(coincidences, of_light),
+        halved_b: binomial(coincidences, of_light),
+        key_halved_a: if coincidences > 0 { binomial(stats.key_bits, of_light) } else { 0 },
+        key_halved_b: binomial(stats.key_bits, of_light),
+    };
     stats
 }
 

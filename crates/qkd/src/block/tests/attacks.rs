@@ -2,7 +2,7 @@
 //! 1 - 10^-10 of one block.
 
 use super::honest;
-use crate::block::{AbortReason, BlockStats};
+use crate::block::{AbortReason, BlockStats, Efficiencies, Receiver, judge};
 use crate::params::{LinkParams, Preset};
 use crate::seeded::Bench;
 use crate::{Attack, Protocol};
@@ -73,6 +73,71 @@ fn blinding_shows_in_clicks_at_half_the_efficiency() {
             assert!(stats.s_lower_milli > 2_000, "a faked violation: {stats:?}");
         }
     }
+}
+
+/// S14: whoever blinds Alice's receiver and lets Bob's real photons pass knows every bit of hers, makes no
+/// error and breaks no inequality. Both ends see that Alice's clicks do not halve with her efficiency.
+#[test]
+fn s14_a_blinded_alice_is_seen_at_both_ends() {
+    for protocol in [Protocol::Bbm92, Protocol::E91] {
+        let (reason, stats) = attacked(protocol, Attack::BlindAlice, 1.0);
+        assert!(matches!(reason, AbortReason::Blinded { end: Receiver::Alice, .. }), "{reason:?}");
+        let seen = stats.efficiencies;
+        let share = |halved: u64| halved as f64 / seen.coincident as f64;
+        let sigma = (0.125 * 0.875 / seen.coincident as f64).sqrt();
+        assert!((share(seen.halved_a) - 0.125).abs() < 5.0 * sigma, "she does not know the slots: {stats:?}");
+        assert!((share(seen.halved_b) - 1.0 / 15.0).abs() < 5.0 * sigma, "Bob's light is real: {stats:?}");
+        assert!(stats.qber_ppm < 40_000 && stats.s_lower_milli > 2_000, "nothing else shows it: {stats:?}");
+    }
+}
+
+/// S14: of pairs only what both ends saw counts. An attacker who hides the clicks of a blinded receiver among
+/// honest ones that meet none at the other end hides nothing.
+#[test]
+fn s14_clicks_that_meet_none_hide_no_blinding() {
+    let params = LinkParams::of(Protocol::Bbm92, Preset::Metro).block;
+    let (detected, coincident) = (1 << 20, 100_000);
+    let light = |clicks: u64| clicks / 15;
+    let honest = BlockStats {
+        detected,
+        halved: light(detected),
+        key_bits: 60_000,
+        sampled: 8_000,
+        errors: 200,
+        chsh: [[4_250, 750], [750, 4_250], [4_250, 750], [4_250, 750]],
+        efficiencies: Efficiencies {
+            coincident,
+            halved_a: light(coincident),
+            halved_b: light(coincident),
+            key_halved_a: light(60_000),
+            key_halved_b: light(60_000),
+        },
+        ..BlockStats::default()
+    };
+    judge(&params, &mut honest.clone()).unwrap();
+    for end in [Receiver::Alice, Receiver::Bob] {
+        let mut stats = honest.clone();
+        let seen = &mut stats.efficiencies;
+        let (halved, key) = match end {
+            Receiver::Alice => (&mut seen.halved_a, &mut seen.key_halved_a),
+            Receiver::Bob => (&mut seen.halved_b, &mut seen.key_halved_b),
+        };
+        (*halved, *key) = (coincident / 8, 60_000 / 8);
+        if end == Receiver::Bob {
+            stats.halved += coincident / 8 - light(coincident);
+        }
+        let reason = judge(&params, &mut stats).unwrap_err();
+        assert!(matches!(reason, AbortReason::Blinded { end: found, .. } if found == end), "{reason:?}");
+    }
+}
+
+/// S14: a block too small to tell a blinded receiver from an honest one gives no key.
+#[test]
+fn s14_a_block_that_could_not_show_blinding_gives_no_key() {
+    let params = LinkParams::of(Protocol::Bb84, Preset::Short).block;
+    let mut stats = BlockStats { detected: 9_000, key_bits: 3_000, sampled: 600, errors: 6, ..BlockStats::default() };
+    let reason = judge(&params, &mut stats).unwrap_err();
+    assert!(matches!(reason, AbortReason::TooFew { found: 3_000, wanted } if wanted > 3_000), "{reason:?}");
 }
 
 /// SM-06b: denial by loss shows in the clicks per pulse, from which the loss of the fibre follows.

@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use super::{keys_never_differ, small_of};
-use crate::Protocol;
 use crate::params::LinkParams;
 use crate::seeded::{Bench, Fault, Seeded};
+use crate::{Protocol, Reconciliation};
 
 /// Runs with faults: how many gave key, how many were given up.
 fn faulty_runs(protocol: Protocol, seeds: Range<u64>) -> (u32, u32) {
@@ -13,12 +13,14 @@ fn faulty_runs(protocol: Protocol, seeds: Range<u64>) -> (u32, u32) {
     for seed in seeds {
         let mut bench = Bench::new(small_of(protocol), seed * 10);
         let mut rng = Seeded::new(seed);
-        let (alice, bob) = bench.block(seed, |_| match rng.below(250) {
+        // a block by parity checks has few messages: more of them must go wrong
+        let whole = if bench.params.block.reconciliation == Reconciliation::Ldpc { 24 } else { 250 };
+        let (alice, bob) = bench.block(seed, |_| match rng.below(whole) {
             0 => Fault::Drop,
             1 => Fault::Corrupt(rng.word() as usize),
             2 => Fault::Truncate(rng.word() as usize),
-            3..20 => Fault::Duplicate,
-            20..40 => Fault::Replay,
+            3..6 => Fault::Duplicate,
+            6..9 => Fault::Replay,
             _ => Fault::None,
         });
         keys_never_differ(&alice, &bob);
