@@ -364,7 +364,7 @@ impl LinkReport {
 
     /// Whether its bits may be used. Entangled links only where S is shown to be above 2.
     pub fn carries_key(&self) -> bool {
-        let verified = !self.figures.protocol.is_entangled() || self.figures.s_lower_milli > 2_000;
+        let verified = !self.figures.protocol.is_some_and(Protocol::is_entangled) || self.figures.s_lower_milli > 2_000;
         self.usable && !self.is_attacked() && verified
     }
 }
