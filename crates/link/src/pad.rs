@@ -17,6 +17,8 @@ const BLOCK_SHIFT: u32 = 27;
 const SHARE_A: u8 = 60;
 /// Bytes of pool above which new blocks are only watched, not kept.
 const FULL: usize = 512 * 1024;
+/// Bytes from which on a pool is filled at leisure: two thousand keys of 256 bits.
+const AMPLE: usize = 64 * 1024;
 /// Most bits of one range.
 const MAX_RANGE: u64 = 8 * 64 * 1024;
 
@@ -120,6 +122,11 @@ impl Shelf {
 
     pub(crate) fn is_full(&self) -> bool {
         self.bits() >= 8 * FULL as u64
+    }
+
+    /// Whether there is enough for what comes suddenly, so that the rest can be filled at leisure.
+    pub(crate) fn is_ample(&self) -> bool {
+        self.bits() >= 8 * AMPLE as u64
     }
 
     pub(crate) fn own_bytes(&self) -> usize {

@@ -19,7 +19,10 @@ const BLOCK_LIMIT: Duration = Duration::from_secs(40);
 /// Time without light after a block that was only watched.
 const WATCH_EVERY: Duration = Duration::from_secs(5);
 
-/// When the block under way is given up, or the rest after a watched one is over.
+/// Time without light after a block of key where the pool is ample.
+const LEISURE: Duration = Duration::from_secs(10);
+
+/// When the block under way is given up, or a rest is over.
 #[derive(Clone, Copy)]
 enum Alarm {
     GiveUp(Instant),
@@ -156,13 +159,17 @@ impl BobEnd {
         if let Some(reply) = reply {
             peer.send(reply).await?;
         }
-        if self.watched {
+        let usable = self.core.report.borrow().usable;
+        let ample = self.core.with_shelf(|shelf| shelf.is_ample()).unwrap_or(false);
+        let rest = match (self.watched, ample && usable) {
             // the pool is full: there is no use for light before the next look at the channel
-            self.pipeline.rest();
-            self.alarm = Some(Alarm::Wake(Instant::now() + WATCH_EVERY));
-            return peer.want_light(false).await;
-        }
-        self.start().await
+            (true, _) => WATCH_EVERY,
+            (false, true) => LEISURE,
+            (false, false) => return self.start().await,
+        };
+        self.pipeline.rest();
+        self.alarm = Some(Alarm::Wake(Instant::now() + rest));
+        peer.want_light(false).await
     }
 
     async fn ring(&mut self) -> Result<(), Gone> {
