@@ -110,13 +110,20 @@ pub fn code_of(refusal: &Refusal) -> ErrorCode {
         | Refusal::NoSuchForward
         | Refusal::NoSuchRequest
         | Refusal::NoSuchSae
+        | Refusal::NoQuarantine
         | Refusal::NoSuchOperator => ErrorCode::NotFound,
         Refusal::WrongBoundary
         | Refusal::DigestMismatch
         | Refusal::NameTaken
         | Refusal::IdentityTaken
+        | Refusal::NotSettled
         | Refusal::TooFewApprovers => ErrorCode::Conflict,
-        Refusal::NotAnApprover | Refusal::BadGrant | Refusal::KeyExpired => ErrorCode::Denied,
+        Refusal::NotAnApprover
+        | Refusal::BadGrant
+        | Refusal::KeyExpired
+        | Refusal::Quarantined
+        | Refusal::OwnAct
+        | Refusal::GlassSpent => ErrorCode::Denied,
         Refusal::OutOfBounds | Refusal::BadPolicy | Refusal::NoReason => ErrorCode::Malformed,
     }
 }

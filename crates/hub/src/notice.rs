@@ -6,7 +6,6 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use kernel::event::Event;
-use types::NodeId;
 use types::mesh::{SignalKind, Subject};
 
 use crate::sequencer::Handle;
@@ -44,7 +43,7 @@ impl Notices {
     pub(crate) async fn tell(&self, subject: Subject, kind: SignalKind, confidence_ppm: u32) {
         if self.is_due(&subject, kind) {
             tracing::warn!(%subject, %kind, "noticed");
-            let event = Event::Signal { source: NodeId::hub(), subject, kind, confidence_ppm };
+            let event = Event::Detected { subject, kind, confidence_ppm };
             // Where the sequencer has stopped, there is nobody left to tell.
             let _ = self.handle.report(event).await;
         }

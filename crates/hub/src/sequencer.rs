@@ -191,6 +191,7 @@ fn is_bulk(event: &Event) -> bool {
         | Event::Purged { .. }
         | Event::IsolationConfirmed { .. }
         | Event::Signal { .. }
+        | Event::Detected { .. }
         | Event::Resumed { .. } => false,
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use types::limits::MIN_SECRET_BPS;
-use types::mesh::{LinkReport, SignalKind, Subject};
-use types::{Label, LinkId, Millis, NodeId};
+use types::mesh::{LinkReport, NodeState, SignalKind, Subject};
+use types::{Label, LinkId, Millis, NodeId, Timestamp};
 
 use crate::draft::Draft;
 use crate::record::{Principal, Record, Refusal};
@@ -71,13 +71,26 @@ fn judge(draft: &mut Draft<'_>, link: &Link, report: &LinkReport) {
         raise(draft, &report.link, SignalKind::QberHigh);
         return;
     }
+    // without both its ends a link gives nothing, and once they are back it starts anew
+    let Some(up) = both_up(draft, &report.link) else { return };
     let since = if link.report.is_none() { draft.now } else { link.since };
     let patience = if link.proven { PERSISTENT } else { START };
-    if link.usable || since + patience > draft.now {
+    if link.usable || since + patience > draft.now || up + START > draft.now {
         return;
     }
     let kind = if report.secret_bps < MIN_SECRET_BPS { SignalKind::RateLow } else { SignalKind::PoolDry };
     raise(draft, &report.link, kind);
+}
+
+/// Since when both ends of a link are there; `None` where one is away.
+fn both_up(draft: &Draft<'_>, link: &LinkId) -> Option<Timestamp> {
+    let began = draft.state.boundary().map_or(Timestamp::from_millis(0), |boundary| boundary.since);
+    let up = |end: &NodeId| match draft.state.node(end) {
+        _ if end.is_hub() => Some(began),
+        Some(node) if node.state == NodeState::Online => Some(node.since),
+        _ => None,
+    };
+    Some(up(link.a())?.max(up(link.b())?))
 }
 
 /// The link is measured, not guessed at. One open incident is enough for one link.

@@ -9,17 +9,24 @@ use crate::draft::Draft;
 use crate::effect::Effect;
 use crate::event::Command;
 use crate::policy::Permit;
-use crate::record::{Cause, Principal, Record, Refusal};
-use crate::sentinel::classify;
+use crate::record::{Cause, Record, Refusal};
 use crate::state::incident::IncidentState;
-use crate::{mesh, operators, respond, saes, sentinel};
+use crate::{break_glass, mesh, operators, respond, saes, sentinel};
 
 /// Longest finding of a review, and longest word of a read, in bytes.
 const NOTE_LEN: usize = 2_048;
 
 /// Carries out a permitted command. The permit is spent on it.
 pub(crate) fn execute(draft: &mut Draft<'_>, permit: Permit, operator: &OperatorId, command: &Command) {
-    drop(permit);
+    match command {
+        Command::IsolateNode { node } => {
+            let subject = Subject::Node(node.clone());
+            return respond::by_order(draft, permit, operator, &subject, SignalKind::NodeCompromise);
+        }
+        Command::BreakGlass { subject } => return break_glass::begin(draft, permit, operator, subject),
+        Command::ConfirmBreakGlass { incident } => return break_glass::confirm(draft, permit, operator, *incident),
+        _ => drop(permit),
+    }
     match command {
         Command::Read { what } => serve(draft, operator, what),
         Command::OpenConsole => serve(draft, operator, "console"),
@@ -28,9 +35,7 @@ pub(crate) fn execute(draft: &mut Draft<'_>, permit: Permit, operator: &Operator
         Command::RestoreNode { node } => mesh::restore(draft, node),
         Command::RotateKeys { key_type, emergency } => rotate(draft, *key_type, *emergency),
         Command::ReviewIncident { incident, note } => review(draft, operator, *incident, note),
-        Command::Signal { subject, kind, confidence_ppm } => {
-            signal(draft, operator, subject, *kind, *confidence_ppm);
-        }
+        Command::Signal { subject, kind } => signal(draft, operator, subject, *kind),
         Command::SetAssisted { on } => {
             if draft.state.assisted() != *on {
                 draft.record(Record::AssistedSet { on: *on });
@@ -45,6 +50,8 @@ pub(crate) fn execute(draft: &mut Draft<'_>, permit: Permit, operator: &Operator
         Command::RenewOperator { id, expires } => operators::renew(draft, id, *expires),
         Command::ReplaceOperator { spec } => operators::replace(draft, spec),
         Command::RemoveOperator { id } => operators::remove(draft, id),
+        // carried out above, with their permit
+        Command::IsolateNode { .. } | Command::BreakGlass { .. } | Command::ConfirmBreakGlass { .. } => {}
         // decided on with the held request they name, not carried out as commands
         Command::Approve { .. } | Command::Deny { .. } => draft.refuse(Refusal::NoSuchRequest),
     }
@@ -71,9 +78,14 @@ fn rotate(draft: &mut Draft<'_>, key_type: Option<KeyType>, emergency: bool) {
 }
 
 fn review(draft: &mut Draft<'_>, operator: &OperatorId, id: IncidentId, note: &str) {
-    let open = draft.state.incident(id).is_some_and(|incident| incident.state != IncidentState::Reviewed);
-    if !open {
+    let Some(incident) = draft.state.incident(id).filter(|incident| incident.state != IncidentState::Reviewed) else {
         return draft.refuse(Refusal::NoSuchIncident);
+    };
+    if !incident.is_decided() || draft.state.quarantines().of_incident(id).is_some() {
+        return draft.refuse(Refusal::NotSettled);
+    }
+    if incident.broken_by.as_ref() == Some(operator) {
+        return draft.refuse(Refusal::OwnAct);
     }
     if note.len() > NOTE_LEN {
         return draft.refuse(Refusal::OutOfBounds);
@@ -81,12 +93,9 @@ fn review(draft: &mut Draft<'_>, operator: &OperatorId, id: IncidentId, note: &s
     draft.record(Record::IncidentReviewed { incident: id, by: operator.clone(), note: note.to_owned() });
 }
 
-fn signal(draft: &mut Draft<'_>, operator: &OperatorId, subject: &Subject, kind: SignalKind, confidence_ppm: u32) {
-    if confidence_ppm > classify::CERTAIN_PPM {
-        return draft.refuse(Refusal::OutOfBounds);
-    }
+fn signal(draft: &mut Draft<'_>, operator: &OperatorId, subject: &Subject, kind: SignalKind) {
     match sentinel::known(draft.state, subject) {
-        Ok(()) => sentinel::note(draft, &Principal::Operator(operator.clone()), subject, kind, confidence_ppm),
+        Ok(()) => sentinel::say(draft, operator, subject, kind),
         Err(refusal) => draft.refuse(refusal),
     }
 }

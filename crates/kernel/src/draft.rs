@@ -33,6 +33,12 @@ pub struct Draft<'a> {
     isolated: BTreeSet<NodeId>,
     pub(crate) noted: BTreeSet<(Subject, SignalKind)>,
     pub(crate) opened: BTreeMap<IncidentId, Incident>,
+    pub(crate) pruned: BTreeSet<IncidentId>,
+    /// Quarantines that end in this step.
+    pub(crate) ended: BTreeSet<Subject>,
+    /// Signals of a node, not of the hub, that this step noted; and whether it was muted for them.
+    pub(crate) spoken: usize,
+    pub(crate) muted: bool,
     budget: usize,
     more: bool,
     urgent: Vec<Effect>,
@@ -56,6 +62,10 @@ impl<'a> Draft<'a> {
             isolated: BTreeSet::new(),
             noted: BTreeSet::new(),
             opened: BTreeMap::new(),
+            pruned: BTreeSet::new(),
+            ended: BTreeSet::new(),
+            spoken: 0,
+            muted: false,
             budget: KEYS_PER_STEP,
             more: false,
             urgent: Vec::new(),
@@ -137,6 +147,18 @@ impl<'a> Draft<'a> {
     /// Whether a node is isolated once this step is applied.
     pub(crate) fn is_isolated(&self, node: &NodeId) -> bool {
         self.isolated.contains(node) || self.state.is_isolated(node)
+    }
+
+    /// Whether this step cuts the node off.
+    pub(crate) fn is_cut_off_here(&self, node: &NodeId) -> bool {
+        self.isolated.contains(node)
+    }
+
+    /// Whether a node is cut off and no quarantine will give it back.
+    pub(crate) fn is_isolated_for_good(&self, node: &NodeId) -> bool {
+        let subject = Subject::Node(node.clone());
+        let given_back = self.state.quarantines().active().contains_key(&subject) && !self.ended.contains(&subject);
+        self.is_isolated(node) && !given_back
     }
 
     pub(crate) fn any_isolated(&self, slot: &Slot) -> bool {

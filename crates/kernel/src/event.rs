@@ -187,9 +187,6 @@ pub enum Command {
         /// What.
         #[n(1)]
         kind: SignalKind,
-        /// How sure, in parts per million.
-        #[n(2)]
-        confidence_ppm: u32,
     },
     /// Turn assisted mode on or off (SM-09).
     #[n(6)]
@@ -251,6 +248,27 @@ pub enum Command {
         /// The application.
         #[n(0)]
         id: SaeId,
+    },
+    /// Cut a node off for good: what the engine does on a confirmed compromise, on the word of two people.
+    #[n(20)]
+    IsolateNode {
+        /// The node.
+        #[n(0)]
+        node: NodeId,
+    },
+    /// Cut a node or a credential off for a quarter of an hour, on the word of one person (break-glass).
+    #[n(21)]
+    BreakGlass {
+        /// The node, or the operator whose credential it is.
+        #[n(0)]
+        subject: Subject,
+    },
+    /// Confirm, as a second person, what another cut off by break-glass: it becomes lasting.
+    #[n(22)]
+    ConfirmBreakGlass {
+        /// The incident it opened.
+        #[n(0)]
+        incident: IncidentId,
     },
     /// Let another person or service act here.
     #[n(25)]
@@ -511,10 +529,10 @@ pub enum Event {
         #[n(1)]
         keys: Vec<KeyUsage>,
     },
-    /// A node, or the hub itself, noticed something.
+    /// A node noticed something. What its word weighs is for the engine to say.
     #[n(15)]
     Signal {
-        /// Who noticed.
+        /// Who noticed; never the hub.
         #[n(0)]
         source: NodeId,
         /// What it is about.
@@ -523,9 +541,6 @@ pub enum Event {
         /// What.
         #[n(2)]
         kind: SignalKind,
-        /// How sure, in parts per million.
-        #[n(3)]
-        confidence_ppm: u32,
     },
     /// A node gives keys to applications here.
     #[n(16)]
@@ -552,6 +567,19 @@ pub enum Event {
         /// The node ended without a word since then: what it gave after may be missing.
         #[n(3)]
         gap: Option<Timestamp>,
+    },
+    /// A detector of the hub itself noticed something.
+    #[n(20)]
+    Detected {
+        /// What it is about.
+        #[n(0)]
+        subject: Subject,
+        /// What.
+        #[n(1)]
+        kind: SignalKind,
+        /// How sure the detector is, in parts per million: a constant of the detector.
+        #[n(2)]
+        confidence_ppm: u32,
     },
     /// The hub acts again after a time in which it could not: what was due then happens late. Said at
     /// every start and after every pause longer than [`crate::PAUSE`], before anything else.

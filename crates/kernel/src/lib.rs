@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod boundary;
+mod break_glass;
 pub mod channel;
 mod commands;
 mod distribution;

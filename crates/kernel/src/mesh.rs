@@ -1,16 +1,16 @@
 //! Who belongs to the mesh and who is there.
 
 use types::limits::KEYS_PER_STEP;
-use types::mesh::{ForwardSpec, KeyState, NodeState};
+use types::mesh::{ForwardSpec, KeyState, NodeState, Subject};
 use types::{Hash, LinkId, NodeId};
 
 use crate::draft::Draft;
 use crate::effect::Effect;
 use crate::event::NodeSpec;
-use crate::record::{Record, Refusal};
+use crate::record::{QuarantineEnd, Record, Refusal};
 use crate::state::State;
 use crate::state::keys::Slot;
-use crate::{recovery, rotation, saes};
+use crate::{break_glass, recovery, rotation};
 
 /// Longest address of a forward, in bytes.
 const ADDRESS_LEN: usize = 255;
@@ -120,11 +120,8 @@ pub(crate) fn restore(draft: &mut Draft<'_>, id: &NodeId) {
     if draft.state.node(id).is_none_or(|node| node.state != NodeState::Isolated) {
         return draft.refuse(Refusal::NoSuchNode);
     }
-    let epoch = draft.state.epoch() + 1;
-    draft.record(Record::NodeMoved { node: id.clone(), to: NodeState::Offline, epoch });
-    draft.effect(Effect::Readmit { node: id.clone(), epoch });
-    saes::tell(draft);
-    draft.continue_at_once();
+    break_glass::end(draft, &Subject::Node(id.clone()), QuarantineEnd::Lifted, None);
+    break_glass::readmit(draft, id, draft.state.epoch() + 1);
 }
 
 /// Whether a forward can be: two admitted nodes, two addresses.

@@ -97,6 +97,26 @@ pub enum Refusal {
     #[n(29)]
     #[error("no such operator, or not in the state this needs")]
     NoSuchOperator,
+    /// The credential is under quarantine: it approves what the engine asks, and nothing else.
+    #[n(50)]
+    #[error("the credential is under quarantine until it lapses: ask another operator")]
+    Quarantined,
+    /// A response of the incident waits, or is under way.
+    #[n(51)]
+    #[error("the incident is not settled: decide on what waits, or wait until its recovery is reported")]
+    NotSettled,
+    /// Another person must do it.
+    #[n(52)]
+    #[error("another person must do this")]
+    OwnAct,
+    /// The operator broke the glass as often as one may.
+    #[n(53)]
+    #[error("one quarantine at a time and three in twelve hours: have a second person confirm it")]
+    GlassSpent,
+    /// No quarantine of that incident.
+    #[n(54)]
+    #[error("nothing is under quarantine by that incident")]
+    NoQuarantine,
 }
 
 /// Who asked for something: a person, the response engine, or a node.
@@ -162,6 +182,22 @@ pub enum Response {
     /// Have a node prove its identity anew (SM-07c).
     #[n(5)]
     Reauthenticate(#[n(0)] NodeId),
+}
+
+/// How a quarantine ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[cbor(index_only)]
+#[serde(rename_all = "snake_case")]
+pub enum QuarantineEnd {
+    /// Nobody confirmed it in time.
+    #[n(0)]
+    Lapsed,
+    /// A second person or source confirmed it: what was cut off stays so.
+    #[n(1)]
+    Confirmed,
+    /// Two people brought the node back before its time.
+    #[n(2)]
+    Lifted,
 }
 
 /// A step of the recovery sequence (KM-13).
@@ -706,6 +742,52 @@ pub enum Record {
         /// The node ended without a word since then: what it gave after may be missing.
         #[n(3)]
         gap: Option<Timestamp>,
+    },
+    /// An incident left the state to make room; the log keeps it.
+    #[n(50)]
+    IncidentPruned {
+        /// The incident.
+        #[n(0)]
+        incident: IncidentId,
+    },
+    /// One person cut a node or a credential off for a while (break-glass).
+    #[n(51)]
+    Quarantined {
+        /// The incident that tells everybody.
+        #[n(0)]
+        incident: IncidentId,
+        /// The node, or the operator whose credential it is.
+        #[n(1)]
+        subject: Subject,
+        /// Who broke the glass.
+        #[n(2)]
+        by: OperatorId,
+        /// When it lapses.
+        #[n(3)]
+        until: Timestamp,
+    },
+    /// A quarantine is over.
+    #[n(52)]
+    QuarantineEnded {
+        /// The node, or the operator whose credential it is.
+        #[n(0)]
+        subject: Subject,
+        /// How it ended.
+        #[n(1)]
+        how: QuarantineEnd,
+        /// Who ended it; `None` where time or the engine did.
+        #[n(2)]
+        by: Option<OperatorId>,
+    },
+    /// A node signals so much that its word is not heard for a while.
+    #[n(53)]
+    SourceMuted {
+        /// The node.
+        #[n(0)]
+        source: NodeId,
+        /// Until then.
+        #[n(1)]
+        until: Timestamp,
     },
     /// An operator may act here.
     #[n(55)]

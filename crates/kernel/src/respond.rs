@@ -2,17 +2,17 @@
 
 use types::limits::KEYS_PER_STEP;
 use types::mesh::{KeyState, KeyType, NodeState, Severity, SignalKind, Subject};
-use types::{Hash, IncidentId, KeyId, Label, NodeId, cbor};
+use types::{Hash, IncidentId, KeyId, Label, NodeId, OperatorId, cbor};
 
 use crate::access;
 use crate::draft::Draft;
 use crate::effect::Effect;
 use crate::policy::{Action, Actor, Facts, Permit, Request, Resource};
-use crate::record::{Cause, Record, RecoveryStep, Response};
-use crate::sentinel::{node_ref, permitted};
+use crate::record::{Cause, QuarantineEnd, Record, RecoveryStep, Refusal, Response};
+use crate::sentinel::{self, node_ref, permitted};
 use crate::state::incident::{Incident, IncidentState, ResponseState};
 use crate::state::keys::Slot;
-use crate::{rotation, saes};
+use crate::{break_glass, rotation, saes};
 
 /// What an incident calls for, in the order it is done: first what stops it, then a closer look.
 pub(crate) fn responses(draft: &Draft<'_>, incident: &Incident) -> Vec<Response> {
@@ -57,17 +57,19 @@ fn defences(draft: &Draft<'_>, incident: &Incident) -> Vec<Response> {
             Some(slot) if slot.key_type() == KeyType::NodeIdentity && critical => {
                 slot.participants().iter().flat_map(|node| of_node(draft, node, incident)).collect()
             }
-            // a compromised key: the mesh; a suspicious one: its own pair, triggered (KM-11)
-            _ if incident.severity >= Severity::High => vec![Response::RotateKeys],
+            // a compromised key: the mesh; a suspicious one that the hub makes: its own pair, triggered
+            // (KM-11), so that a participant's word reaches no further
+            _ if critical => vec![Response::RotateKeys],
+            Some(slot) if incident.severity == Severity::High && slot.is_made_here() => vec![Response::RotateKeys],
             _ => Vec::new(),
         },
         Subject::Link(_) => Vec::new(),
     }
 }
 
-/// A node that is cut off already calls for nothing more.
+/// A node that is cut off already calls for nothing more; one under quarantine does, since that lapses.
 fn of_node(draft: &Draft<'_>, node: &NodeId, incident: &Incident) -> Vec<Response> {
-    if draft.is_isolated(node) || incident.severity < Severity::High {
+    if draft.is_isolated_for_good(node) || incident.severity < Severity::High {
         return Vec::new();
     }
     let moves = incident.kind == SignalKind::LateralMovement;
@@ -84,9 +86,8 @@ pub fn response_digest(incident: IncidentId, response: &Response) -> Hash {
 }
 
 /// Digest of a node's signal, to which its decision is bound.
-pub fn signal_digest(subject: &Subject, kind: SignalKind, confidence_ppm: u32) -> Hash {
-    let sure = confidence_ppm.to_be_bytes();
-    Label::COMMAND.hash(&[b"signal", &cbor::to_vec(subject), kind.as_str().as_bytes(), &sure])
+pub fn signal_digest(subject: &Subject, kind: SignalKind) -> Hash {
+    Label::COMMAND.hash(&[b"signal", &cbor::to_vec(subject), kind.as_str().as_bytes()])
 }
 
 /// Responds to an incident that was opened or raised in this step.
@@ -97,12 +98,17 @@ pub(crate) fn answer(draft: &mut Draft<'_>, id: IncidentId) {
         recovery_step(draft, id, RecoveryStep::Detect, format!("{} confirmed: {}", incident.kind, incident.subject));
     }
     for response in responses {
-        if incident.responses.get(&response) == Some(&ResponseState::Done) {
+        // what replaced the keys of one pair is done again for the whole mesh once it is confirmed
+        let again = response == Response::RotateKeys
+            && draft.state.incident(id).is_some_and(|before| before.severity < incident.severity);
+        if incident.responses.get(&response) == Some(&ResponseState::Done) && !again {
             continue;
         }
         let Some(asked) = request(draft, &incident, &response) else { continue };
         match permitted(draft, &asked, response_digest(id, &response)) {
-            Some(permit) if permit.obligations().is_immediate() => run_response(draft, permit, id, &response),
+            Some(permit) if permit.obligations().is_immediate() => {
+                run_response(draft, permit, id, &response);
+            }
             Some(permit) => access::hold_response(draft, id, &response, &permit),
             None => draft.record(Record::ResponseWithheld { incident: id, response }),
         }
@@ -133,15 +139,55 @@ pub(crate) fn request(draft: &Draft<'_>, incident: &Incident, response: &Respons
 }
 
 /// Carries a response out: at once where policy says so, or when its approvals are complete. The
-/// permit is spent on it.
-pub(crate) fn run_response(draft: &mut Draft<'_>, permit: Permit, id: IncidentId, response: &Response) {
+/// permit is spent on it. `false` where there is nothing left to carry out.
+pub(crate) fn run_response(draft: &mut Draft<'_>, permit: Permit, id: IncidentId, response: &Response) -> bool {
     drop(permit);
+    carry_out(draft, id, response)
+}
+
+/// Does what the engine does on a confirmed compromise because two people say so, in assisted mode too.
+/// The permit is spent on it.
+pub(crate) fn by_order(draft: &mut Draft<'_>, permit: Permit, by: &OperatorId, subject: &Subject, kind: SignalKind) {
+    drop(permit);
+    if let Err(refusal) = can_be_cut_off(draft, subject) {
+        return draft.refuse(refusal);
+    }
+    let Some((id, _)) = sentinel::incident_about(draft, subject, kind, Severity::Critical) else {
+        return draft.refuse(Refusal::OutOfBounds);
+    };
     let Some(incident) = draft.incident(id).cloned() else { return };
+    recovery_step(draft, id, RecoveryStep::Detect, format!("ordered by {by} and a second person: {subject}"));
+    let wanted = defences(draft, &incident);
+    break_glass::end(draft, subject, QuarantineEnd::Confirmed, Some(by.clone()));
+    for response in wanted {
+        carry_out(draft, id, &response);
+        let held = draft.state.access().held().iter();
+        let same = held.filter(|(_, held)| held.response.as_ref() == Some(&(id, response.clone())));
+        let ids: Vec<_> = same.map(|(request, _)| *request).collect();
+        ids.into_iter().for_each(|request| draft.record(Record::HeldDone { request }));
+    }
+}
+
+/// Whether there is anything to cut off for good.
+pub(crate) fn can_be_cut_off(draft: &Draft<'_>, subject: &Subject) -> Result<(), Refusal> {
+    match subject {
+        Subject::Node(node) if draft.state.node(node).is_none() || draft.is_isolated_for_good(node) => {
+            Err(Refusal::NoSuchNode)
+        }
+        Subject::Operator(id) if draft.state.operator(id).is_none_or(|operator| operator.revoked) => {
+            Err(Refusal::UnknownOperator)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn carry_out(draft: &mut Draft<'_>, id: IncidentId, response: &Response) -> bool {
+    let Some(incident) = draft.incident(id).cloned() else { return false };
     if incident.state == IncidentState::Reviewed {
-        return;
+        return false;
     }
     match response {
-        Response::IsolateNode(node) => isolate(draft, id, node),
+        Response::IsolateNode(node) => return isolate(draft, id, node),
         Response::RotateKeys => rotate(draft, id, &incident),
         Response::Reroute(node) => reroute(draft, id, node),
         Response::Watch(node) => {
@@ -154,6 +200,7 @@ pub(crate) fn run_response(draft: &mut Draft<'_>, permit: Permit, id: IncidentId
         }
         Response::RevokeOperator(operator) => {
             draft.record(responded(id, response));
+            break_glass::end(draft, &Subject::Operator(operator.clone()), QuarantineEnd::Confirmed, None);
             if draft.state.operator(operator).is_some_and(|operator| !operator.revoked) {
                 draft.record(Record::OperatorRevoked { operator: operator.clone() });
                 access::end_all_of(draft, operator);
@@ -164,6 +211,7 @@ pub(crate) fn run_response(draft: &mut Draft<'_>, permit: Permit, id: IncidentId
             recovery_step(draft, id, RecoveryStep::Report, "no key is known to the operator".to_owned());
         }
     }
+    true
 }
 
 fn responded(incident: IncidentId, response: &Response) -> Record {
@@ -179,10 +227,15 @@ fn recovery_step(draft: &mut Draft<'_>, incident: IncidentId, step: RecoveryStep
 
 /// Cuts a node off and revokes every key it shares (SM-02, SM-08b). Live keys come first; what
 /// does not fit this step is due at once.
-fn isolate(draft: &mut Draft<'_>, id: IncidentId, node: &NodeId) {
-    let Some(known) = draft.state.node(node) else { return };
+///
+/// A node under quarantine is moved again, so that all nodes confirm it for this incident.
+fn isolate(draft: &mut Draft<'_>, id: IncidentId, node: &NodeId) -> bool {
+    let Some(known) = draft.state.node(node) else { return false };
     draft.record(responded(id, &Response::IsolateNode(node.clone())));
-    if known.state != NodeState::Isolated && !draft.is_isolated(node) {
+    let subject = Subject::Node(node.clone());
+    let for_a_while = draft.state.quarantines().active().contains_key(&subject);
+    if !draft.is_cut_off_here(node) && (known.state != NodeState::Isolated || for_a_while) {
+        break_glass::end(draft, &subject, QuarantineEnd::Confirmed, None);
         let epoch = draft.state.epoch() + 1;
         draft.cut_off(node);
         draft.record(Record::NodeMoved { node: node.clone(), to: NodeState::Isolated, epoch });
@@ -212,6 +265,7 @@ fn isolate(draft: &mut Draft<'_>, id: IncidentId, node: &NodeId) {
     }
     let summary = format!("{total} keys of node {node} revoked, {revoked} of them in this entry");
     recovery_step(draft, id, RecoveryStep::Revoke, summary);
+    true
 }
 
 /// Replaces keys (SM-08a). For a suspicious key, its pair's; for a confirmed compromise, the whole

@@ -12,6 +12,7 @@ pub(crate) mod due;
 pub mod incident;
 pub mod keys;
 pub mod mesh;
+pub mod quarantine;
 mod read;
 pub mod saes;
 pub(crate) mod table;
@@ -27,13 +28,14 @@ use types::{ForwardId, Hash, IncidentId, KeyId, Label, LinkId, NodeId, OperatorI
 use crate::access::Access;
 use crate::policy::PolicySet;
 use crate::record::Response;
-pub(crate) use apply_incident::WINDOW;
+pub(crate) use apply_incident::window;
 pub(crate) use apply_key::in_scope;
 pub(crate) use apply_operator::identity_hash;
 use due::DueIndex;
 use incident::{Incident, Noted};
 use keys::{Key, Slot, Succession};
 use mesh::{Boundary, Link, Node, Operator};
+use quarantine::{Quarantines, Voices};
 use saes::{Kme, Sae};
 
 /// The state of a boundary. The default is the state before its first entry.
@@ -90,6 +92,10 @@ pub struct State {
     #[n(18)]
     #[cbor(with = "table")]
     accounted: BTreeMap<NodeId, u64>,
+    #[n(20)]
+    quarantines: Quarantines,
+    #[n(21)]
+    voices: Voices,
     #[n(25)]
     #[cbor(with = "table")]
     identities: BTreeMap<Hash, OperatorId>,

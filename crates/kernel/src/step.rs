@@ -57,8 +57,9 @@ fn dispatch(draft: &mut Draft<'_>, event: &Event) {
         Event::Usage { node, keys } => distribution::used(draft, node, keys),
         Event::KmeUp { node, kme } => saes::kme_is_up(draft, node, kme),
         Event::HandedOut { node, number, handouts, gap } => saes::handed_out(draft, node, *number, handouts, *gap),
-        Event::Signal { source, subject, kind, confidence_ppm } => {
-            sentinel::from_node(draft, source, subject, *kind, *confidence_ppm);
+        Event::Signal { source, subject, kind } => sentinel::from_node(draft, source, subject, *kind),
+        Event::Detected { subject, kind, confidence_ppm } => {
+            sentinel::detected(draft, subject, *kind, *confidence_ppm);
         }
         Event::Resumed { since, pause } => boundary::resumed(draft, *since, *pause),
     }

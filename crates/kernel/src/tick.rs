@@ -8,10 +8,11 @@ use crate::key::KeyEvent;
 use crate::record::{Cause, Principal};
 use crate::state::due::Work;
 use crate::state::keys::{Key, Slot};
-use crate::{access, operators, recovery, rotation, sentinel};
+use crate::{access, break_glass, operators, recovery, rotation, sentinel};
 
 pub(crate) fn tick(draft: &mut Draft<'_>) {
     access::expire(draft);
+    break_glass::lapse(draft);
     operators::tend(draft);
     let state = draft.state;
     for work in state.due(draft.now) {
@@ -66,6 +67,10 @@ fn key_due(draft: &mut Draft<'_>, id: KeyId, key: &Key) {
 fn overdue(draft: &mut Draft<'_>, key: &Key) {
     let failures = draft.state.slot(&key.slot).map_or(0, |succession| succession.failures);
     let subject = rotation::laggard(key).unwrap_or_else(NodeId::hub);
+    if !draft.state.is_online(&subject) {
+        // it is away, or cut off: that it does not answer says nothing of it
+        return;
+    }
     let confidence = sentinel::distribution_confidence(failures);
     let hub = Principal::Node(NodeId::hub());
     sentinel::note(draft, &hub, &Subject::Node(subject), SignalKind::DistributionFailure, confidence);

@@ -8,6 +8,7 @@ use types::{BoundaryId, IncidentId, LinkId, NodeId, OperatorId, Timestamp};
 
 use crate::state::State;
 use crate::state::mesh::Link;
+use crate::state::quarantine::Quarantine;
 
 /// `status --json` without the log's head, which whoever holds the log adds as `log`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -123,6 +124,10 @@ impl LinkStatus {
     }
 }
 
+fn quarantine_brief((subject, one): (&Subject, &Quarantine)) -> QuarantineBrief {
+    QuarantineBrief { subject: subject.clone(), by: one.by.clone(), until: one.until, incident: one.incident }
+}
+
 impl State {
     /// The boundary at a glance.
     pub fn status(&self) -> Status {
@@ -145,7 +150,7 @@ impl State {
         let isolated = self.nodes().iter().filter(|(_, node)| node.state == NodeState::Isolated);
         Attention {
             isolated: isolated.map(|(id, _)| id.clone()).collect(),
-            quarantined: Vec::new(),
+            quarantined: self.quarantines().active().iter().map(quarantine_brief).collect(),
             reviews_owed: self.incidents().values().filter(|incident| incident.owes_review()).count() as u64,
             approvals_waiting: self.access().held().values().filter(|held| now < held.expires).count() as u64,
         }

@@ -144,34 +144,43 @@ impl World {
         self.ask(operator, Command::Deny { request, digest })
     }
 
-    /// A confirmed compromise of `n2`, so that it is isolated.
+    /// A confirmed compromise of `n2`, so that it is isolated: two people say so.
     fn isolate_n2(&mut self) {
-        let records = self.ask("op3", compromised("n2"));
+        self.ask("op3", compromised("n2"));
+        let records = self.ask("op1", compromised("n2"));
         assert!(records.iter().any(|record| matches!(record, Record::NodeMoved { .. })), "{records:?}");
     }
 
     fn set_assisted(&mut self) {
+        let held = self.held("op1", Command::SetAssisted { on: true });
+        self.approve("op2", held);
         let grant = self.granted("op1", Command::SetAssisted { on: true });
         let records = self.present("op1", Command::SetAssisted { on: true }, grant);
         assert!(records.contains(&Record::AssistedSet { on: true }));
     }
 
-    /// Takes an operator's credential away: two sources agree on it.
+    /// Takes an operator's credential away: two people say so.
     fn revoke(&mut self, operator: &str) -> Vec<Record> {
-        let command = Command::Signal {
-            subject: Subject::Operator(name(operator)),
-            kind: SignalKind::UnauthorizedAccess,
-            confidence_ppm: 1_000_000,
-        };
-        let grant = self.granted("op5", command.clone());
-        let records = self.present("op5", command, grant);
+        let command =
+            Command::Signal { subject: Subject::Operator(name(operator)), kind: SignalKind::UnauthorizedAccess };
+        let mut records = Vec::new();
+        let second = if operator == "op2" { "op1" } else { "op2" };
+        for by in ["op5", second] {
+            let grant = self.granted(by, command.clone());
+            records = self.present(by, command.clone(), grant);
+        }
         assert!(records.contains(&Record::OperatorRevoked { operator: name(operator) }), "{records:?}");
         records
     }
 }
 
 fn compromised(node: &str) -> Command {
-    Command::Signal { subject: Subject::Node(name(node)), kind: SignalKind::NodeCompromise, confidence_ppm: 1_000_000 }
+    Command::Signal { subject: Subject::Node(name(node)), kind: SignalKind::NodeCompromise }
+}
+
+/// What a detector of the hub is sure of.
+fn detected(node: &str) -> Event {
+    Event::Detected { subject: Subject::Node(name(node)), kind: SignalKind::NodeCompromise, confidence_ppm: 1_000_000 }
 }
 
 fn restore(node: &str) -> Command {

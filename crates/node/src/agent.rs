@@ -68,7 +68,7 @@ pub(crate) enum Input {
     /// Parts of a mix could not be made.
     MixFailed { peer: NodeId, key: KeyId, reason: String },
     /// Something to tell the hub.
-    Noticed { subject: Subject, kind: SignalKind, confidence_ppm: u32 },
+    Noticed { subject: Subject, kind: SignalKind },
     /// A forward of the hub could not be opened.
     ForwardFailed(Failed),
 }
@@ -183,7 +183,7 @@ impl Agent {
                 return self.answer_ready(&peer, generation, key, &proof, parts).await;
             }
             Input::MixFailed { peer, key, reason } => return self.give_up(&peer, key, &reason).await,
-            Input::Noticed { subject, kind, confidence_ppm } => self.signal(subject, kind, confidence_ppm),
+            Input::Noticed { subject, kind } => self.signal(subject, kind),
             Input::ForwardFailed(Failed { id, reason }) => self.tell(&NodeMessage::ForwardFailed { id, reason }),
         }
         Ok(())

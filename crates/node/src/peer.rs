@@ -221,5 +221,5 @@ pub(crate) fn refused(peer: &NodeId, error: EnvelopeError) -> Input {
         EnvelopeError::Replayed { .. } | EnvelopeError::Reordered { .. } => SignalKind::Replay,
         _ => SignalKind::AuthFailure,
     };
-    Input::Noticed { subject: Subject::Node(peer.clone()), kind, confidence_ppm: 500_000 }
+    Input::Noticed { subject: Subject::Node(peer.clone()), kind }
 }

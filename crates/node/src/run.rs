@@ -305,7 +305,7 @@ async fn serve(
                 if let HandshakeError::Identity { node, .. } = error {
                     let subject = Subject::Node(node);
                     let kind = SignalKind::AuthFailure;
-                    let _ = inputs.send(Input::Noticed { subject, kind, confidence_ppm: 500_000 }).await;
+                    let _ = inputs.send(Input::Noticed { subject, kind }).await;
                 }
             }
             None => return,

@@ -63,8 +63,11 @@ pub(crate) enum Command {
     /// Incidents and their review.
     #[command(subcommand)]
     Incidents(Incidents),
-    /// Report something noticed about a node.
+    /// Report something noticed about a node: one person's word, which a second source confirms.
     Signal(Signal),
+    /// Cut a node or a credential off at once and alone, for fifteen minutes; everybody is told.
+    #[command(subcommand)]
+    BreakGlass(BreakGlass),
     /// Hold autonomous responses for approval, or stop holding them.
     Assist(Assist),
     /// Requests that wait for approval.
@@ -269,6 +272,11 @@ pub(crate) enum Nodes {
         /// The card.
         card: PathBuf,
     },
+    /// Cut a node off for good. Needs a second person.
+    Isolate {
+        /// Its name.
+        node: NodeId,
+    },
     /// Bring an isolated node back. Needs a second person.
     Restore {
         /// Its name.
@@ -290,7 +298,7 @@ pub(crate) enum Keys {
         /// Only keys of this type.
         #[arg(long = "type")]
         key_type: Option<KeyType>,
-        /// Revoke first, and re-key from what is pre-staged. Needs a grant.
+        /// Revoke first, and re-key from what is pre-staged. Needs a second person.
         #[arg(long)]
         emergency: bool,
     },
@@ -336,9 +344,25 @@ pub(crate) struct Signal {
     /// What was noticed.
     #[arg(long)]
     pub(crate) kind: SignalKind,
-    /// How sure, 0 to 1.
-    #[arg(long, default_value_t = 0.99999)]
-    pub(crate) confidence: f64,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BreakGlass {
+    /// Cut a node off for fifteen minutes.
+    Node {
+        /// Its name.
+        node: NodeId,
+    },
+    /// Cut an operator's credential off for fifteen minutes.
+    Credential {
+        /// The operator.
+        operator: OperatorId,
+    },
+    /// Make lasting what another person cut off.
+    Confirm {
+        /// The incident it opened.
+        incident: IncidentId,
+    },
 }
 
 #[derive(Debug, Args)]

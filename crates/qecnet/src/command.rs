@@ -3,6 +3,7 @@
 pub(crate) mod approvals;
 pub(crate) mod assist;
 pub(crate) mod audit;
+pub(crate) mod break_glass;
 pub(crate) mod console;
 pub(crate) mod doctor;
 pub(crate) mod fibre;

@@ -56,6 +56,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Fault> {
         Command::Links(links) => command::links::run(&context, links).await,
         Command::Incidents(incidents) => command::incidents::run(&context, incidents).await,
         Command::Signal(signal) => command::signal::run(&context, signal).await,
+        Command::BreakGlass(glass) => command::break_glass::run(&context, glass).await,
         Command::Assist(assist) => command::assist::run(&context, &assist).await,
         Command::Approvals(approvals) => command::approvals::run(&context, approvals).await,
         Command::Forward(forward) => command::forward::run(&context, forward).await,

@@ -316,12 +316,9 @@ pub enum NodeMessage {
         /// What it is about.
         #[n(0)]
         subject: Subject,
-        /// What.
+        /// What. What the word of this node weighs is for the hub to say.
         #[n(1)]
         kind: SignalKind,
-        /// How sure, in parts per million.
-        #[n(2)]
-        confidence_ppm: u32,
     },
     /// A forward could not be opened, and why.
     #[n(9)]

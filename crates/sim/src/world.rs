@@ -143,8 +143,7 @@ impl World {
     /// # Errors
     /// The first invariant that does not hold.
     pub fn compromise(&mut self, node: &NodeId) -> Result<(), Violation> {
-        self.step(Event::Signal {
-            source: NodeId::hub(),
+        self.step(Event::Detected {
             subject: Subject::Node(node.clone()),
             kind: SignalKind::NodeCompromise,
             confidence_ppm: 999_990,

@@ -42,7 +42,9 @@ impl App {
 
 /// The status as a line; `None` where it is not for this operator any more.
 fn line(look: &Look<'_>, operator: &OperatorId) -> Option<Bytes> {
-    look.state.operator(operator).filter(|known| !known.revoked)?;
+    if !look.state.in_good_standing(operator) {
+        return None;
+    }
     let mut line = serde_json::to_vec(&crate::view::status(look)?).ok()?;
     line.push(b'\n');
     Some(line.into())

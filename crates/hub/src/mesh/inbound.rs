@@ -132,8 +132,8 @@ impl Mesh {
                     self.report(Event::Usage { node: from.clone(), keys: keys.collect() }).await;
                 }
             }
-            NodeMessage::Signal { subject, kind, confidence_ppm } => {
-                self.report(Event::Signal { source: from, subject, kind, confidence_ppm }).await;
+            NodeMessage::Signal { subject, kind } => {
+                self.report(Event::Signal { source: from, subject, kind }).await;
             }
             NodeMessage::KmeUp(kme) => self.report(Event::KmeUp { node: from, kme }).await,
             NodeMessage::HandedOut { number, handouts, gap } => {

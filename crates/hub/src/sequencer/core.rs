@@ -155,8 +155,7 @@ impl Core {
     }
 
     pub(super) fn clock_regressed() -> Event {
-        Event::Signal {
-            source: NodeId::hub(),
+        Event::Detected {
             subject: Subject::Node(NodeId::hub()),
             kind: SignalKind::ClockRegressed,
             confidence_ppm: 1_000_000,

@@ -266,7 +266,7 @@ async fn a_clock_that_goes_back_is_signalled_and_never_turns_the_log() {
     assert!(bodies.windows(2).all(|pair| pair[0].at <= pair[1].at));
     let told = bodies
         .iter()
-        .filter(|entry| matches!(entry.body.event, Event::Signal { kind: SignalKind::ClockRegressed, .. }));
+        .filter(|entry| matches!(entry.body.event, Event::Detected { kind: SignalKind::ClockRegressed, .. }));
     assert_eq!(told.count(), 1);
 }
 

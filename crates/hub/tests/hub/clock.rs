@@ -39,7 +39,7 @@ async fn a_clock_that_jumps_back_loses_nothing() {
     until_keyed(&client, 1).await;
     let mut told = 0;
     let state = replay(&deployment, &client, |entry| {
-        told += usize::from(matches!(entry.body.event, Event::Signal { kind: SignalKind::ClockRegressed, .. }));
+        told += usize::from(matches!(entry.body.event, Event::Detected { kind: SignalKind::ClockRegressed, .. }));
     })
     .await;
     assert_eq!(told, 1, "one signal for one jump");

@@ -57,7 +57,7 @@ fn commands() -> Vec<(&'static str, Command)> {
         connect: "127.0.0.1:7001".to_owned(),
     };
     let node = NodeSpec { id: "n9".parse().unwrap(), function: Function::Grid, identity: Hash::ZERO };
-    let signal = |subject| Command::Signal { subject, kind: SignalKind::Telemetry, confidence_ppm: 1_000 };
+    let signal = |subject| Command::Signal { subject, kind: SignalKind::Telemetry };
     let sae = types::sae::SaeSpec {
         id: "a1".parse().unwrap(),
         node: n1(),
@@ -80,7 +80,11 @@ fn commands() -> Vec<(&'static str, Command)> {
         ("remove_forward", Command::RemoveForward { id: ForwardId::new(1) }),
         ("admit_node", Command::AdmitNode { node, links: Vec::new() }),
         ("restore_node", Command::RestoreNode { node: n1() }),
+        ("isolate_node", Command::IsolateNode { node: n1() }),
+        ("break_glass", Command::BreakGlass { subject: Subject::Node(n1()) }),
+        ("confirm", Command::ConfirmBreakGlass { incident: IncidentId::new(1) }),
         ("set_assisted", Command::SetAssisted { on: true }),
+        ("assisted off", Command::SetAssisted { on: false }),
         ("add_sae", Command::AddSae { spec: sae }),
         ("remove_sae", Command::RemoveSae { id: "a9".parse().unwrap() }),
         ("approve", Command::Approve { request: RequestId::new(1), digest }),

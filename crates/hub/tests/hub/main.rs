@@ -1,5 +1,6 @@
 //! The running hub, from outside: over its sockets and on its files.
 
+mod authority;
 mod clock;
 mod console;
 mod endpoints;

@@ -43,12 +43,10 @@ async fn a_compromised_node_is_cut_off_and_comes_back_only_by_two_people() {
     let (one, two) = (deployment.client(&hub, "op1"), deployment.client(&hub, "op2"));
     until_keyed(&one, 2).await;
     let n3: types::NodeId = "n3".parse().unwrap();
-    let signal = Command::Signal {
-        subject: Subject::Node(n3.clone()),
-        kind: SignalKind::NodeCompromise,
-        confidence_ppm: 1_000_000,
-    };
-    assert!(matches!(one.run(signal).await.unwrap(), Reply::Done(_)));
+    let signal = Command::Signal { subject: Subject::Node(n3.clone()), kind: SignalKind::NodeCompromise };
+    for client in [&one, &two] {
+        assert!(matches!(client.run(signal.clone()).await.unwrap(), Reply::Done(_)), "two sources confirm it");
+    }
     until("the node is isolated", || async {
         nodes(&one).await.iter().any(|node| node.id == n3 && node.state == NodeState::Isolated)
     })

@@ -3,13 +3,20 @@
 use api::view::View;
 use api::{ClientError, ErrorCode, Outcome, Reply, routes};
 use hyper::Method;
-use kernel::event::{Command, SignedRequest};
+use kernel::event::{Command, NodeSpec, SignedRequest};
+use types::mesh::Function;
 use types::{Hash, Millis, cbor};
 
 use adversary::{Answered, Deployment};
 
 async fn post(deployment: &Deployment, hub: &hub::Hub, signed: &SignedRequest) -> Answered {
     deployment.exchange(hub, Method::POST, routes::REQUESTS, &[], cbor::to_vec(signed)).await
+}
+
+/// A command that takes a grant, and nobody's approval.
+fn admit(id: &str) -> Command {
+    let node = NodeSpec { id: id.parse().unwrap(), function: Function::Grid, identity: Hash::ZERO };
+    Command::AdmitNode { node, links: Vec::new() }
 }
 
 fn status() -> Command {
@@ -62,7 +69,7 @@ async fn a_request_counts_once_and_only_as_it_was_signed() {
 async fn a_critical_command_runs_on_a_grant_that_is_a_log_proof() {
     let deployment = Deployment::new(0);
     let hub = deployment.start().await;
-    let command = Command::SetAssisted { on: true };
+    let command = Command::SetAssisted { on: false };
     let asked = post(&deployment, &hub, &deployment.signed("op1", command.clone())).await;
     assert_eq!(asked.word(), "granted");
     let grant: types::GrantId = asked.json()["grant"].as_str().unwrap().parse().unwrap();
@@ -74,13 +81,13 @@ async fn a_critical_command_runs_on_a_grant_that_is_a_log_proof() {
     };
     let stolen = post(&deployment, &hub, &present("op2", command.clone())).await;
     assert_eq!((stolen.status, stolen.word().as_str()), (403, "denied"));
-    let bent = post(&deployment, &hub, &present("op1", Command::SetAssisted { on: false })).await;
+    let bent = post(&deployment, &hub, &present("op1", admit("n9"))).await;
     assert_eq!(bent.status, 403);
     assert_eq!(post(&deployment, &hub, &present("op1", command.clone())).await.word(), "done");
     assert_eq!(post(&deployment, &hub, &present("op1", command.clone())).await.status, 403);
 
     let client = deployment.client(&hub, "op1");
-    assert!(matches!(client.run(Command::SetAssisted { on: false }).await.unwrap(), Reply::Done(_)));
+    assert!(matches!(client.run(admit("n9")).await.unwrap(), Reply::Done(_)));
     let Reply::Done(done) = client.run(status()).await.unwrap() else { panic!("held") };
     let Outcome::View(view) = done.outcome else { panic!("no view") };
     let View::Status(view) = *view else { panic!("no status") };
@@ -96,7 +103,7 @@ async fn a_client_refuses_a_hub_or_a_log_it_has_not_pinned() {
     let mut config = deployment.client_config(hub.http_address());
     config.log_keys = other.created.log_keys.clone();
     let client = api::Client::new(config, "op1".parse().unwrap(), deployment.key("op1")).unwrap();
-    let error = client.run(Command::SetAssisted { on: true }).await.unwrap_err();
+    let error = client.run(Command::SetAssisted { on: false }).await.unwrap_err();
     assert!(matches!(error, ClientError::BadGrant(_)), "{error}");
     assert!(matches!(client.checkpoint().await.unwrap_err(), ClientError::BadCheckpoint(_)));
 

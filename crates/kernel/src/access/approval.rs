@@ -14,6 +14,7 @@ use crate::record::{Principal, Record, Refusal, Response};
 use crate::respond;
 use crate::sentinel::permitted;
 use crate::state::State;
+use crate::state::incident::IncidentState;
 
 /// What is held.
 pub(super) enum What {
@@ -70,8 +71,33 @@ pub(crate) fn hold_response(draft: &mut Draft<'_>, incident: IncidentId, respons
 
 /// Whether an operator is one of those who may approve: in good standing and in every group.
 fn may_approve<'a>(state: &State, operator: &OperatorId, groups: impl IntoIterator<Item = &'a str>) -> bool {
+    state.in_good_standing(operator) && is_member(state, operator, groups)
+}
+
+fn is_member<'a>(state: &State, operator: &OperatorId, groups: impl IntoIterator<Item = &'a str>) -> bool {
     let known = state.operator(operator).filter(|operator| operator.is_in_good_standing());
     known.is_some_and(|known| groups.into_iter().all(|group| known.groups.iter().any(|own| own == group)))
+}
+
+/// Whether an operator's approval of a response counts: of the group, and not one of those on whose word
+/// the incident stands. A quarantine, which one person can bring about, takes nobody's voice here: the
+/// engine asked, so an approval reverses nothing.
+fn may_approve_response<'a>(
+    draft: &Draft<'_>,
+    operator: &OperatorId,
+    incident: IncidentId,
+    groups: impl IntoIterator<Item = &'a str>,
+) -> bool {
+    let signalled = draft.incident(incident).is_some_and(|incident| incident.signalled_by.contains(operator));
+    !signalled && is_member(draft.state, operator, groups)
+}
+
+/// Whether an operator is one of those who may decide on what is held.
+fn may_decide(draft: &Draft<'_>, held: &Held, operator: &OperatorId) -> bool {
+    match &held.response {
+        Some((incident, _)) => may_approve_response(draft, operator, *incident, groups_of(held)),
+        None => may_approve(draft.state, operator, groups_of(held)),
+    }
 }
 
 /// How many approvals count now: of distinct people other than the asker, each in good standing and in
@@ -109,7 +135,7 @@ pub(super) fn approve(draft: &mut Draft<'_>, permit: Permit, by: &OperatorId, id
             return Verdict::Taken;
         }
     };
-    if is_asker(held, by) || held.approved_by.contains(by) || !may_approve(draft.state, by, groups_of(held)) {
+    if is_asker(held, by) || held.approved_by.contains(by) || !may_decide(draft, held, by) {
         draft.refuse(Refusal::NotAnApprover);
         return Verdict::Denied;
     }
@@ -117,8 +143,7 @@ pub(super) fn approve(draft: &mut Draft<'_>, permit: Permit, by: &OperatorId, id
     if let Some((incident, response)) = &held.response {
         let mut approved_by = held.approved_by.clone();
         approved_by.insert(by.clone());
-        let in_good_standing = |one: &&OperatorId| may_approve(draft.state, one, groups_of(held));
-        let approvals = approved_by.iter().filter(in_good_standing).count() as u32;
+        let approvals = approved_by.iter().filter(|one| may_decide(draft, held, one)).count() as u32;
         if approvals >= held.needed {
             run(draft, id, *incident, response, &approved_by);
         }
@@ -149,10 +174,16 @@ fn run(
     };
     let needs = permit.obligations();
     let groups = || needs.approvers.iter().map(String::as_str);
-    let approvals = approved_by.iter().filter(|one| may_approve(draft.state, one, groups())).count() as u32;
-    if approvals >= needs.approvals {
+    let counts = |one: &&OperatorId| may_approve_response(draft, one, incident, groups());
+    if (approved_by.iter().filter(counts).count() as u32) < needs.approvals {
+        return;
+    }
+    // done is what was done: the two are never recorded apart
+    if respond::run_response(draft, permit, incident, response) {
         draft.record(Record::HeldDone { request: id });
-        respond::run_response(draft, permit, incident, response);
+    } else {
+        draft.record(Record::HeldEnded { request: id, by: None });
+        draft.record(Record::ResponseWithheld { incident, response: response.clone() });
     }
 }
 
@@ -166,7 +197,8 @@ pub(super) fn deny(draft: &mut Draft<'_>, permit: Permit, by: &OperatorId, id: R
             return Verdict::Taken;
         }
     };
-    if !is_asker(held, by) && !may_approve(draft.state, by, groups_of(held)) {
+    let of_own = matches!(&held.response, Some((_, Response::RevokeOperator(accused))) if accused == by);
+    if of_own || (!is_asker(held, by) && !may_approve(draft.state, by, groups_of(held))) {
         draft.refuse(Refusal::NotAnApprover);
         return Verdict::Denied;
     }
@@ -185,10 +217,40 @@ pub(crate) fn expire(draft: &mut Draft<'_>) {
     }
     for (id, held) in state.access().held() {
         let of_revoked = matches!(&held.by, Principal::Operator(operator) if revoked(operator));
+        if held.response.is_some() {
+            if held.expires <= draft.now {
+                ask_again(draft, *id, held);
+            }
+            continue;
+        }
         if held.expires <= draft.now || of_revoked {
             draft.record(Record::HeldEnded { request: *id, by: None });
         }
     }
+}
+
+/// A response that nobody decided on in time is asked for anew: silence voids nothing that the engine
+/// decided, only people do.
+fn ask_again(draft: &mut Draft<'_>, id: RequestId, held: &Held) {
+    draft.record(Record::HeldEnded { request: id, by: None });
+    let waits = |incident: &crate::state::incident::Incident| incident.state != IncidentState::Reviewed;
+    if !held.response.as_ref().is_some_and(|(id, _)| draft.incident(*id).is_some_and(waits)) {
+        return;
+    }
+    let Some(settings) = draft.state.settings() else { return };
+    let (request, expires) = (draft.next_request(), draft.now + settings.approval_timeout);
+    draft.record(Record::Held {
+        request,
+        by: held.by.clone(),
+        digest: held.digest,
+        summary: held.summary.clone(),
+        needed: held.needed,
+        group: held.group.clone(),
+        expires,
+        response: held.response.clone(),
+        asked: held.asked.clone(),
+        policies: held.policies.clone(),
+    });
 }
 
 /// Ends the grants and held requests of an operator whose credential is revoked in this step.

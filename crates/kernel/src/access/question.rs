@@ -1,6 +1,6 @@
 //! From a command to the question policy is asked.
 
-use types::mesh::ForwardSpec;
+use types::mesh::{ForwardSpec, Subject};
 use types::sae::SaeSpec;
 use types::{BoundaryId, Hash, Label, OperatorId, RequestId, cbor};
 
@@ -8,7 +8,8 @@ use crate::draft::Draft;
 use crate::event::{Command, Request};
 use crate::policy::{self, Action, Actor, Facts, NodeRef, Resource};
 use crate::record::{Principal, Refusal};
-use crate::{mesh, operators, saes, sentinel};
+use crate::sentinel::classify::{self, Voice};
+use crate::{break_glass, mesh, operators, respond, saes, sentinel};
 
 /// Digest of a command as this operator asks for it in this boundary. Grants and approvals are bound
 /// to it: another boundary, person or detail is another digest.
@@ -29,7 +30,7 @@ pub(super) struct Question {
 /// The question for a request whose operator is known. Refused where what it names does not exist.
 pub(super) fn question(draft: &Draft<'_>, request: &Request) -> Result<Question, Refusal> {
     let operator = draft.state.operator(&request.operator).ok_or(Refusal::UnknownOperator)?;
-    let (action, resource, facts) = about(draft, &request.command)?;
+    let (action, resource, facts) = about(draft, &request.operator, &request.command)?;
     let ask = |actor, action, resource, facts| policy::Request {
         actor,
         action,
@@ -49,7 +50,7 @@ pub(super) fn question(draft: &Draft<'_>, request: &Request) -> Result<Question,
     Ok(Question { operator: ask(actor, action, resource, facts), node })
 }
 
-fn about(draft: &Draft<'_>, command: &Command) -> Result<(Action, Resource, Facts), Refusal> {
+fn about(draft: &Draft<'_>, asker: &OperatorId, command: &Command) -> Result<(Action, Resource, Facts), Refusal> {
     let boundary = || draft.state.id().cloned().map(Resource::Boundary).ok_or(Refusal::WrongBoundary);
     Ok(match command {
         Command::Read { what } => (Action::Read, boundary()?, Facts::Read(what.clone())),
@@ -76,10 +77,27 @@ fn about(draft: &Draft<'_>, command: &Command) -> Result<(Action, Resource, Fact
             let severity = draft.state.incident(*incident).ok_or(Refusal::NoSuchIncident)?.severity;
             (Action::ReviewIncident, Resource::Incident { id: *incident, severity }, Facts::None)
         }
-        Command::Signal { subject, kind, confidence_ppm } => {
+        Command::Signal { subject, kind } => {
             sentinel::known(draft.state, subject)?;
             let resource = sentinel::resource(draft, subject).ok_or(Refusal::OutOfBounds)?;
-            (Action::Signal, resource, Facts::Signal { kind: *kind, confidence_ppm: *confidence_ppm })
+            let confidence_ppm = classify::weight(Voice::Operator, *kind);
+            (Action::Signal, resource, Facts::Signal { kind: *kind, confidence_ppm })
+        }
+        Command::IsolateNode { node } => {
+            respond::can_be_cut_off(draft, &Subject::Node(node.clone()))?;
+            let node = sentinel::node_ref(draft, node).ok_or(Refusal::NoSuchNode)?;
+            (Action::IsolateNode, Resource::Node(node), Facts::None)
+        }
+        Command::BreakGlass { subject } => {
+            break_glass::check(draft, asker, subject)?;
+            let resource = sentinel::resource(draft, subject).ok_or(Refusal::OutOfBounds)?;
+            (Action::BreakGlass, resource, Facts::None)
+        }
+        Command::ConfirmBreakGlass { incident } => {
+            let found = draft.state.quarantines().of_incident(*incident);
+            let (subject, _) = found.ok_or(Refusal::NoQuarantine)?;
+            let resource = sentinel::resource(draft, subject).ok_or(Refusal::OutOfBounds)?;
+            (Action::ConfirmBreakGlass, resource, Facts::None)
         }
         Command::AddForward { spec } => (Action::AddForward, forward(draft, spec)?, Facts::None),
         Command::RemoveForward { id } => {

@@ -12,6 +12,7 @@ use crate::event::{Command, Request, SignedRequest};
 use crate::policy::{Obligations, Permit};
 use crate::record::{Principal, Record, Refusal};
 use crate::sentinel::permitted;
+use crate::state::State;
 
 /// Most grants, and most held requests, one operator can have open.
 pub const MOST_OPEN: usize = 64;
@@ -43,8 +44,8 @@ pub(crate) fn handle(draft: &mut Draft<'_>, signed: &SignedRequest) {
 /// Whether the request is for this boundary, of a known operator in good standing, fresh and new.
 fn check(draft: &Draft<'_>, request: &Request) -> Result<(), Refusal> {
     let state = draft.state;
-    let in_good_standing = state.operator(&request.operator).is_some_and(|operator| !operator.revoked);
-    if state.id() != Some(&request.boundary) || !in_good_standing {
+    let known = state.operator(&request.operator).is_some_and(|operator| !operator.revoked);
+    if state.id() != Some(&request.boundary) || !known {
         return Err(Refusal::UnknownOperator);
     }
     if state.operator(&request.operator).is_some_and(|operator| operator.expires <= draft.now) {
@@ -54,6 +55,9 @@ fn check(draft: &Draft<'_>, request: &Request) -> Result<(), Refusal> {
     if request.reason.len() > REASON_LEN || request.reason.chars().any(char::is_control) {
         return Err(Refusal::OutOfBounds);
     }
+    if !state.in_good_standing(&request.operator) && !approves_the_engine(state, &request.command) {
+        return Err(Refusal::Quarantined);
+    }
     let nonces = &state.access().nonces;
     if !nonces.is_fresh(request.at, draft.now) {
         return Err(Refusal::Stale);
@@ -62,6 +66,13 @@ fn check(draft: &Draft<'_>, request: &Request) -> Result<(), Refusal> {
         return Err(Refusal::Replayed);
     }
     Ok(())
+}
+
+/// Whether a command says yes to what the engine asks: all that is left to who is under quarantine, so
+/// that nobody keeps a response from happening by cutting off who would approve it.
+fn approves_the_engine(state: &State, command: &Command) -> bool {
+    let Command::Approve { request, .. } = command else { return false };
+    state.access().held().get(request).is_some_and(|held| held.response.is_some())
 }
 
 fn answer(draft: &mut Draft<'_>, signed: &SignedRequest) -> Verdict {
@@ -83,7 +94,8 @@ fn answer(draft: &mut Draft<'_>, signed: &SignedRequest) -> Verdict {
         policies.extend_from_slice(permit.policies());
         policies.sort();
     }
-    if !obligations.is_immediate() && request.reason.trim().is_empty() {
+    let breaks_glass = matches!(request.command, Command::BreakGlass { .. } | Command::ConfirmBreakGlass { .. });
+    if (!obligations.is_immediate() || breaks_glass) && request.reason.trim().is_empty() {
         draft.refuse(Refusal::NoReason);
         return Verdict::Taken;
     }

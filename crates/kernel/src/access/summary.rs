@@ -22,9 +22,10 @@ pub fn of_command(command: &Command) -> String {
             if *emergency { format!("revoke and re-key {which}") } else { format!("rotate {which}") }
         }
         Command::ReviewIncident { incident, .. } => format!("sign off incident {incident}"),
-        Command::Signal { subject, kind, confidence_ppm } => {
-            format!("signal {kind} about {subject} at {confidence_ppm} ppm")
-        }
+        Command::Signal { subject, kind } => format!("signal {kind} about {subject}"),
+        Command::IsolateNode { node } => format!("isolate node {node}"),
+        Command::BreakGlass { subject } => format!("put {subject} under quarantine"),
+        Command::ConfirmBreakGlass { incident } => format!("make the quarantine of incident {incident} lasting"),
         Command::SetAssisted { on: true } => "turn assisted mode on".to_owned(),
         Command::SetAssisted { on: false } => "turn assisted mode off".to_owned(),
         Command::AddForward { spec } => {

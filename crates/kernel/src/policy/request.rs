@@ -48,6 +48,12 @@ actions! {
     ReviewIncident = "review_incident",
     /// Report something noticed.
     Signal = "signal",
+    /// Cut a node off.
+    IsolateNode = "isolate_node",
+    /// Cut a node or a credential off for a while.
+    BreakGlass = "break_glass",
+    /// Make that lasting.
+    ConfirmBreakGlass = "confirm_break_glass",
     /// Add a forward.
     AddForward = "add_forward",
     /// Remove a forward.

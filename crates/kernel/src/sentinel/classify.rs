@@ -14,6 +14,9 @@ pub const STRONG_PPM: u32 = 900_000;
 /// From here on a signal is more likely true than not.
 pub const LIKELY_PPM: u32 = 500_000;
 
+/// What an observation weighs that is noted for trends alone.
+pub const UNLIKELY_PPM: u32 = 300_000;
+
 /// The class of one signal. Only what means a compromise can be CRITICAL, and only when confirmed.
 pub const fn severity(kind: SignalKind, confidence_ppm: u32) -> Severity {
     let confirmed = confidence_ppm >= CONFIRMED_PPM;
@@ -60,6 +63,76 @@ pub const fn severity(kind: SignalKind, confidence_ppm: u32) -> Severity {
             }
         }
         SignalKind::Telemetry => Severity::Low,
+    }
+}
+
+/// Whose word a signal is, where it is not that of a detector of the hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Voice {
+    /// A node about itself, its keys, its links or its hub.
+    Own,
+    /// A node about another.
+    Witness,
+    /// An operator.
+    Operator,
+}
+
+impl Voice {
+    /// Every voice.
+    pub const ALL: &'static [Self] = &[Self::Own, Self::Witness, Self::Operator];
+}
+
+/// What a word weighs, in parts per million: never enough to confirm by itself. Two different
+/// sources that speak of a compromise confirm it together.
+pub const fn weight(voice: Voice, kind: SignalKind) -> u32 {
+    match (kind, voice) {
+        (
+            SignalKind::NodeCompromise
+            | SignalKind::KeyCompromise
+            | SignalKind::LateralMovement
+            | SignalKind::UnauthorizedAccess
+            | SignalKind::ManifestMismatch,
+            Voice::Operator,
+        ) => 999_000,
+        (
+            SignalKind::NodeCompromise
+            | SignalKind::KeyCompromise
+            | SignalKind::LateralMovement
+            | SignalKind::UnauthorizedAccess
+            | SignalKind::ManifestMismatch,
+            Voice::Own | Voice::Witness,
+        ) => 990_000,
+        (
+            SignalKind::QberHigh | SignalKind::AuthFailure | SignalKind::Replay | SignalKind::KeyMismatch,
+            Voice::Operator,
+        ) => STRONG_PPM,
+        (SignalKind::AuthFailure | SignalKind::Replay, Voice::Witness) => LIKELY_PPM,
+        (SignalKind::KeyMismatch, Voice::Own | Voice::Witness) => LIKELY_PPM,
+        (
+            SignalKind::RateLow
+            | SignalKind::PoolDry
+            | SignalKind::DenialBurst
+            | SignalKind::GenerationFailure
+            | SignalKind::DistributionFailure
+            | SignalKind::ClockRegressed
+            | SignalKind::Telemetry
+            | SignalKind::CredentialExpiry,
+            Voice::Operator,
+        ) => LIKELY_PPM,
+        (
+            SignalKind::QberHigh
+            | SignalKind::AuthFailure
+            | SignalKind::Replay
+            | SignalKind::RateLow
+            | SignalKind::PoolDry
+            | SignalKind::DenialBurst
+            | SignalKind::GenerationFailure
+            | SignalKind::DistributionFailure
+            | SignalKind::ClockRegressed
+            | SignalKind::Telemetry
+            | SignalKind::CredentialExpiry,
+            Voice::Own | Voice::Witness,
+        ) => UNLIKELY_PPM,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use types::mesh::NodeState;
+use types::mesh::{NodeState, Subject};
 use types::{LinkId, NodeId, Timestamp};
 
 use super::mesh::{Boundary, Link, Node};
@@ -83,6 +83,10 @@ impl State {
             | Record::IsolationSeen { .. }
             | Record::VerifyOrdered { .. }
             | Record::KeysProven { .. }
+            | Record::IncidentPruned { .. }
+            | Record::Quarantined { .. }
+            | Record::QuarantineEnded { .. }
+            | Record::SourceMuted { .. }
             | Record::Held { .. }
             | Record::HeldEnded { .. }
             | Record::HeldDone { .. } => self.apply_incident(record),
@@ -128,7 +132,13 @@ impl State {
     fn admit(&mut self, spec: &NodeSpec, links: &[LinkId]) {
         let mut slots: Vec<Slot> = self.nodes.keys().filter_map(|peer| Slot::pair(peer, &spec.id)).collect();
         slots.push(Slot::identity(&spec.id));
-        let node = Node { spec: spec.clone(), state: NodeState::Offline, since: self.clock, epoch: self.epoch };
+        let node = Node {
+            spec: spec.clone(),
+            state: NodeState::Offline,
+            since: self.clock,
+            epoch: self.epoch,
+            restored: None,
+        };
         self.nodes.insert(spec.id.clone(), node);
         for slot in slots {
             self.slots.entry(slot).or_default();
@@ -148,6 +158,11 @@ impl State {
         self.epoch = self.epoch.max(epoch);
         let Some(node) = self.nodes.get_mut(id) else { return };
         let crossing = (node.state == NodeState::Isolated) != (to == NodeState::Isolated);
+        if crossing && to != NodeState::Isolated {
+            node.restored = Some(now);
+            // what was said of it before has been answered: one word more must not cut it off again
+            self.noted.remove(&Subject::Node(id.clone()));
+        }
         (node.state, node.since, node.epoch) = (to, now, epoch);
         for slot in self.slots_of(id) {
             if crossing { self.reindex(&slot) } else { self.reindex_slot(&slot) }

@@ -1,16 +1,31 @@
 //! The fold over signals, incidents and recoveries.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use types::mesh::{KeyType, NodeState, Severity, SignalKind, Subject};
-use types::{IncidentId, Millis};
+use types::{IncidentId, Millis, OperatorId};
 
 use super::incident::{Incident, IncidentState, Noted, Recovery, ResponseState, Review, Unproven};
+use super::quarantine::Quarantine;
 use super::{HeldResponse, State};
-use crate::record::{Record, RecoveryStep, Response};
+use crate::record::{Principal, Record, RecoveryStep, Response};
 
 /// How long a signal counts for correlation (SM-10).
 pub(crate) const WINDOW: Millis = Millis::from_secs(60);
+
+/// How long an operator's word does: people take longer to look.
+const WINDOW_OF_PEOPLE: Millis = Millis::from_secs(15 * 60);
+
+/// How long a signal of `source` counts for correlation.
+pub(crate) const fn window(source: &Principal) -> Millis {
+    match source {
+        Principal::Operator(_) => WINDOW_OF_PEOPLE,
+        Principal::Engine | Principal::Node(_) => WINDOW,
+    }
+}
+
+/// Most reviewed incidents that stay in the state; the log keeps them all.
+pub(crate) const REVIEWED_KEPT: usize = 32;
 
 /// Most signals about one subject that are remembered.
 pub(crate) const REMEMBERED: usize = 16;
@@ -32,6 +47,16 @@ impl State {
             Record::IncidentOpened { incident, subject, kind, severity } => {
                 self.open(*incident, subject, *kind, *severity);
             }
+            Record::IncidentPruned { incident } => {
+                self.incidents.remove(incident);
+            }
+            Record::Quarantined { incident, subject, by, until } => {
+                let quarantine = Quarantine { incident: *incident, by: by.clone(), until: *until };
+                self.quarantines.begin(subject, quarantine, self.clock);
+                self.with_incident(*incident, |incident| incident.broken_by = Some(by.clone()));
+            }
+            Record::QuarantineEnded { subject, .. } => self.quarantines.end(subject),
+            Record::SourceMuted { source, until } => self.voices.mute(source, *until, self.clock),
             Record::IncidentRaised { incident, severity } => {
                 self.with_incident(*incident, |incident| incident.severity = *severity);
             }
@@ -58,6 +83,7 @@ impl State {
                     incident.state = IncidentState::Reviewed;
                     incident.review = Some(review);
                 });
+                self.forget_reviewed();
             }
             Record::IsolationSeen { by, node, .. } => {
                 let about = |incident: &&mut Incident| incident.isolates(node);
@@ -107,14 +133,33 @@ impl State {
     fn note(&mut self, subject: &Subject, noted: Noted) {
         let now = self.clock;
         self.noted.retain(|_, list| {
-            list.retain(|one| one.at + WINDOW >= now);
+            list.retain(|one| one.at + window(&one.source) >= now);
             !list.is_empty()
         });
+        match &noted.source {
+            Principal::Node(node) if !node.is_hub() => self.voices.hear(node, now),
+            Principal::Operator(operator) => {
+                for incident in self.incidents.values_mut().filter(|one| one.subject == *subject) {
+                    incident.signalled_by.insert(operator.clone());
+                }
+            }
+            Principal::Node(_) | Principal::Engine => {}
+        }
         let list = self.noted.entry(subject.clone()).or_default();
+        list.retain(|one| one.source != noted.source || one.kind != noted.kind);
         if list.len() >= REMEMBERED {
-            list.remove(0);
+            list.remove(most_talkative(list));
         }
         list.push(noted);
+    }
+
+    /// The log keeps what was reviewed; the state only the last of it.
+    fn forget_reviewed(&mut self) {
+        let reviewed = |(_, one): &(&IncidentId, &Incident)| one.state == IncidentState::Reviewed;
+        let ids: Vec<IncidentId> = self.incidents.iter().filter(reviewed).map(|(id, _)| *id).collect();
+        for id in ids.iter().take(ids.len().saturating_sub(REVIEWED_KEPT)) {
+            self.incidents.remove(id);
+        }
     }
 
     fn open(&mut self, id: IncidentId, subject: &Subject, kind: SignalKind, severity: Severity) {
@@ -128,8 +173,20 @@ impl State {
             responses: BTreeMap::new(),
             recovery: Recovery::default(),
             review: None,
+            signalled_by: self.operators_that_said(subject),
+            broken_by: None,
         };
         self.incidents.insert(id, incident);
+    }
+
+    /// Operators whose word about a subject counts at this moment.
+    fn operators_that_said(&self, subject: &Subject) -> BTreeSet<OperatorId> {
+        let said = self.noted.get(subject).into_iter().flatten();
+        let operator = |noted: &Noted| match &noted.source {
+            Principal::Operator(operator) => Some(operator.clone()),
+            Principal::Engine | Principal::Node(_) => None,
+        };
+        said.filter_map(operator).collect()
     }
 
     fn respond(&mut self, id: IncidentId, response: &Response, state: Option<ResponseState>) {
@@ -164,6 +221,14 @@ impl State {
         }
         by_node
     }
+}
+
+/// Where the oldest signal of the source with the most of them is, so that nobody drives another's
+/// word out by talking.
+fn most_talkative(list: &[Noted]) -> usize {
+    let of = |source: &Principal| list.iter().filter(|one| one.source == *source).count();
+    let most = list.iter().map(|one| of(&one.source)).max().unwrap_or(0);
+    list.iter().position(|one| of(&one.source) == most).unwrap_or(0)
 }
 
 impl Incident {

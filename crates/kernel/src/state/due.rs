@@ -46,9 +46,10 @@ impl State {
         self.due.0.iter().take_while(move |(at, _)| *at <= now).map(|(_, work)| work)
     }
 
-    /// When the next key or slot is due; held requests and grants are not counted.
+    /// When the next key, slot or quarantine is due; held requests and grants are not counted.
     pub fn next_due(&self) -> Option<Timestamp> {
-        self.due.0.first().map(|(at, _)| *at)
+        let lapses = self.quarantines.active().values().map(|one| one.until);
+        self.due.0.first().map(|(at, _)| *at).into_iter().chain(lapses).min()
     }
 
     /// Brings the index up to date with a slot and every key in it.

@@ -70,6 +70,12 @@ pub struct Incident {
     /// Who reviewed it, and the finding.
     #[n(7)]
     pub review: Option<Review>,
+    /// Operators on whose word it stands: they do not approve what the engine asks about it.
+    #[n(8)]
+    pub signalled_by: BTreeSet<OperatorId>,
+    /// Who broke the glass over it, where somebody did.
+    #[n(9)]
+    pub broken_by: Option<OperatorId>,
 }
 
 /// The review of an incident (SM-08e).
@@ -140,11 +146,17 @@ pub struct Noted {
 }
 
 impl Incident {
+    /// Whether nothing of it waits for a decision or for nodes: no response is held, and no recovery
+    /// is on its way to its report. Only then it can be reviewed (SM-08e).
+    pub fn is_decided(&self) -> bool {
+        !self.responses.values().any(|state| *state == ResponseState::Held) && !self.recovery.is_under_way()
+    }
+
     /// Whether a review is owed: it is over, and what the engine did about it took something from
     /// somebody (SM-08e).
     pub fn owes_review(&self) -> bool {
         let took = |response: &Response| !matches!(response, Response::Watch(_) | Response::Reauthenticate(_));
         let mut done = self.responses.iter().filter(|(_, state)| **state == ResponseState::Done);
-        self.state == IncidentState::Settled && done.any(|(response, _)| took(response))
+        self.state == IncidentState::Settled && (self.broken_by.is_some() || done.any(|(response, _)| took(response)))
     }
 }

@@ -71,6 +71,11 @@ impl Slot {
         &self.0.participants
     }
 
+    /// Whether the hub makes its keys.
+    pub(crate) fn is_made_here(&self) -> bool {
+        matches!(self.key_type(), KeyType::MeshSession | KeyType::SovereignMaster)
+    }
+
     /// Whether `node` holds its keys.
     pub fn has(&self, node: &NodeId) -> bool {
         self.0.participants.contains(node)

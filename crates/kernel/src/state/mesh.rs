@@ -21,6 +21,9 @@ pub struct Node {
     /// The revocation epoch at which it last changed state.
     #[n(3)]
     pub epoch: u64,
+    /// When it was last brought back after it was cut off.
+    #[n(4)]
+    pub restored: Option<Timestamp>,
 }
 
 /// A quantum link.

@@ -8,6 +8,7 @@ use types::{BoundaryId, ForwardId, Hash, IncidentId, KeyId, LinkId, NodeId, Oper
 use super::incident::{Incident, IncidentState, Noted};
 use super::keys::{Key, Slot, Succession};
 use super::mesh::{Boundary, Link, Node, Operator};
+use super::quarantine::{Quarantines, Voices};
 use super::{Numbers, State};
 use crate::access::Access;
 use crate::event::Settings;
@@ -169,6 +170,21 @@ impl State {
     /// Signals about a subject within the correlation's window.
     pub(crate) fn noted(&self, subject: &Subject) -> &[Noted] {
         self.noted.get(subject).map_or(&[], Vec::as_slice)
+    }
+
+    /// What is under quarantine, and who broke the glass when.
+    pub fn quarantines(&self) -> &Quarantines {
+        &self.quarantines
+    }
+
+    pub(crate) fn voices(&self) -> &Voices {
+        &self.voices
+    }
+
+    /// Whether an operator's requests are taken: known, neither revoked nor under quarantine.
+    pub fn in_good_standing(&self, id: &OperatorId) -> bool {
+        let known = self.operators.get(id).is_some_and(Operator::is_in_good_standing);
+        known && !self.quarantines.active().contains_key(&Subject::Operator(id.clone()))
     }
 
     /// Every forward.

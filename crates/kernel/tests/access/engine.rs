@@ -6,7 +6,7 @@ use kernel::response_digest;
 use types::mesh::{NodeState, Severity};
 use types::{Hash, Millis, RequestId};
 
-use crate::{World, compromised, decision, is_carried_out, name, refusal};
+use crate::{World, decision, detected, is_carried_out, name, refusal};
 
 fn isolate() -> Response {
     Response::IsolateNode(name("n2"))
@@ -26,7 +26,7 @@ fn held_responses(records: &[Record]) -> Vec<(RequestId, Hash, Response)> {
 fn assisted() -> (World, Vec<(RequestId, Hash, Response)>) {
     let mut world = World::new();
     world.set_assisted();
-    let records = world.ask("op3", compromised("n2"));
+    let records = world.happen(detected("n2"));
     assert!(records.iter().any(|r| matches!(r, Record::IncidentOpened { severity: Severity::Critical, .. })));
     assert!(!is_carried_out(&records), "classified, recommended, not carried out: {records:?}");
     let held = held_responses(&records);
@@ -86,7 +86,7 @@ fn a_held_response_is_approved_by_the_group_for_the_digest_in_time() {
 fn a_held_response_is_held_once() {
     let (mut world, held) = assisted();
     world.wait(Millis::from_secs(11));
-    let records = world.ask("op1", compromised("n2"));
+    let records = world.happen(detected("n2"));
     assert_eq!(held_responses(&records), []);
     assert_eq!(world.state.access().held().len(), held.len());
 }
@@ -96,7 +96,7 @@ fn a_held_response_is_held_once() {
 fn a_response_policy_does_not_allow_is_withheld() {
     let mut world =
         World::under("@id(\"signals\") permit (principal is Operator, action == Action::\"signal\", resource);");
-    let records = world.ask("op3", compromised("n2"));
+    let records = world.happen(detected("n2"));
     assert!(!is_carried_out(&records));
     assert!(records.iter().any(|r| matches!(r, Record::ResponseWithheld { response: Response::IsolateNode(_), .. })));
 }

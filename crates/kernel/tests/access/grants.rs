@@ -3,13 +3,14 @@
 use kernel::access::MOST_OPEN;
 use kernel::event::Command;
 use kernel::record::{Record, Refusal};
-use types::mesh::{ForwardSpec, Function, KeyType};
+use types::mesh::{ForwardSpec, Function};
 use types::{GrantId, Millis};
 
-use crate::{World, assist, decision, digest_of, grant_in, is_carried_out, name, node, refusal};
+use crate::{World, decision, digest_of, grant_in, is_carried_out, name, node, refusal};
 
-fn emergency() -> Command {
-    Command::RotateKeys { key_type: Some(KeyType::MeshSession), emergency: true }
+/// A command that takes a grant and nobody's approval.
+fn admit(id: &str) -> Command {
+    Command::AdmitNode { node: node(id, Function::Comms), links: vec![] }
 }
 
 fn forward(from: &str, to: &str) -> Command {
@@ -25,12 +26,7 @@ fn forward(from: &str, to: &str) -> Command {
 /// QT-09, QT-10: allow, then grant, then evidence of both.
 #[test]
 fn a_critical_command_is_granted_first_and_then_carried_out() {
-    for command in [
-        assist(),
-        emergency(),
-        Command::AdmitNode { node: node("n9", Function::Comms), links: vec![] },
-        Command::RotateKeys { key_type: None, emergency: true },
-    ] {
+    for command in [admit("n9"), admit("n8")] {
         let mut world = World::new();
         let asked = world.ask("op1", command.clone());
         assert!(!is_carried_out(&asked), "{asked:?}");
@@ -62,9 +58,9 @@ fn what_is_not_critical_is_carried_out_at_once() {
 #[test]
 fn a_grant_is_used_once() {
     let mut world = World::new();
-    let grant = world.granted("op1", assist());
-    assert!(is_carried_out(&world.present("op1", assist(), grant)));
-    let again = world.present("op1", assist(), grant);
+    let grant = world.granted("op1", forward("n1", "n5"));
+    assert!(is_carried_out(&world.present("op1", forward("n1", "n5"), grant)));
+    let again = world.present("op1", forward("n1", "n5"), grant);
     assert_eq!(refusal(&again), Some(Refusal::BadGrant));
     assert!(!is_carried_out(&again) && again.contains(&Record::Denied { operator: name("op1") }));
 }
@@ -73,7 +69,7 @@ fn a_grant_is_used_once() {
 fn a_grant_ends_at_its_time_with_or_without_a_tick() {
     for ticked in [false, true] {
         let mut world = World::new();
-        let grant = world.granted("op1", assist());
+        let grant = world.granted("op1", admit("n9"));
         world.wait(Millis::new(59_999));
         world.tick();
         assert!(world.state.access().grants().contains_key(&grant));
@@ -82,7 +78,7 @@ fn a_grant_ends_at_its_time_with_or_without_a_tick() {
             assert!(world.tick().contains(&Record::GrantExpired { grant }));
             assert!(world.state.access().grants().is_empty());
         }
-        let late = world.present("op1", assist(), grant);
+        let late = world.present("op1", admit("n9"), grant);
         assert_eq!((refusal(&late), is_carried_out(&late)), (Some(Refusal::BadGrant), false));
     }
 }
@@ -90,18 +86,18 @@ fn a_grant_ends_at_its_time_with_or_without_a_tick() {
 #[test]
 fn a_stolen_grant_is_useless_to_another_operator() {
     let mut world = World::new();
-    let grant = world.granted("op1", assist());
-    let stolen = world.present("op2", assist(), grant);
+    let grant = world.granted("op1", admit("n9"));
+    let stolen = world.present("op2", admit("n9"), grant);
     assert_eq!((refusal(&stolen), is_carried_out(&stolen)), (Some(Refusal::BadGrant), false));
-    assert!(is_carried_out(&world.present("op1", assist(), grant)), "the attempt left the grant alone");
+    assert!(is_carried_out(&world.present("op1", admit("n9"), grant)), "the attempt left the grant alone");
 }
 
 /// FACTS section 5: any grant lets a user rotate another's key. Here a grant is for one command.
 #[test]
 fn a_grant_is_for_the_very_command() {
     let mut world = World::new();
-    let grant = world.granted("op1", Command::RotateKeys { key_type: Some(KeyType::SovereignMaster), emergency: true });
-    for other in [emergency(), assist(), Command::RotateKeys { key_type: None, emergency: true }] {
+    let grant = world.granted("op1", admit("n7"));
+    for other in [admit("n8"), admit("n9")] {
         let records = world.present("op1", other, grant);
         assert_eq!((refusal(&records), is_carried_out(&records)), (Some(Refusal::BadGrant), false));
     }
@@ -111,12 +107,12 @@ fn a_grant_is_for_the_very_command() {
 #[test]
 fn a_grant_of_another_boundary_is_none_here() {
     let mut world = World::new();
-    let grant = world.granted("op1", assist());
-    let mut foreign = world.request("op1", assist(), Some(grant));
+    let grant = world.granted("op1", admit("n9"));
+    let mut foreign = world.request("op1", admit("n9"), Some(grant));
     foreign.boundary = name("b2");
     assert_eq!(world.send(foreign), [Record::Refused(Refusal::UnknownOperator)]);
-    let elsewhere = kernel::access::command_digest(&name("b2"), &name("op1"), &assist());
-    assert_ne!(elsewhere, digest_of("op1", &assist()));
+    let elsewhere = kernel::access::command_digest(&name("b2"), &name("op1"), &admit("n9"));
+    assert_ne!(elsewhere, digest_of("op1", &admit("n9")));
 }
 
 #[test]
@@ -131,11 +127,11 @@ fn a_grant_nobody_gave_is_refused_even_for_what_needs_none() {
 fn policy_is_asked_again_when_a_grant_is_used() {
     let policy = "
         @id(\"early\") @grant(\"required\") @ttl(\"15m\")
-        permit (principal, action == Action::\"set_assisted\", resource) when { context.now < 1790000060000 };";
+        permit (principal, action == Action::\"admit_node\", resource) when { context.now < 1790000060000 };";
     let mut world = World::under(policy);
-    let grant = world.granted("op1", assist());
+    let grant = world.granted("op1", admit("n9"));
     world.wait(Millis::from_secs(61));
-    let records = world.present("op1", assist(), grant);
+    let records = world.present("op1", admit("n9"), grant);
     assert_eq!(decision(&records), Some((false, vec![])));
     assert!(!is_carried_out(&records) && !records.contains(&Record::GrantUsed { grant }));
 }
@@ -143,12 +139,12 @@ fn policy_is_asked_again_when_a_grant_is_used() {
 #[test]
 fn asking_again_ends_the_grant_before() {
     let mut world = World::new();
-    let first = world.granted("op1", assist());
-    let asked = world.ask("op1", assist());
+    let first = world.granted("op1", admit("n9"));
+    let asked = world.ask("op1", admit("n9"));
     assert!(asked.contains(&Record::GrantExpired { grant: first }));
     let second = grant_in(&asked).unwrap();
-    assert_eq!(refusal(&world.present("op1", assist(), first)), Some(Refusal::BadGrant));
-    assert!(is_carried_out(&world.present("op1", assist(), second)));
+    assert_eq!(refusal(&world.present("op1", admit("n9"), first)), Some(Refusal::BadGrant));
+    assert!(is_carried_out(&world.present("op1", admit("n9"), second)));
 }
 
 #[test]
@@ -167,10 +163,10 @@ fn open_grants_are_bounded() {
 #[test]
 fn grants_end_with_the_credential() {
     let mut world = World::new();
-    let grant = world.granted("op1", assist());
+    let grant = world.granted("op1", admit("n9"));
     let records = world.revoke("op1");
     assert!(records.contains(&Record::GrantExpired { grant }));
-    assert_eq!(world.present("op1", assist(), grant), [Record::Refused(Refusal::UnknownOperator)]);
+    assert_eq!(world.present("op1", admit("n9"), grant), [Record::Refused(Refusal::UnknownOperator)]);
 }
 
 /// SM-07b: what reaches into defense from another function takes an operator's grant; within the rest,

@@ -54,9 +54,17 @@ fn story() -> impl Strategy<Value = Vec<Act>> {
     let ask = |by, command, grant| Act::Ask { by, command, grant, age: 0 };
     prop_oneof![
         prop::collection::vec(act(), 1..4),
-        Just(vec![ask(2, 4, None), ask(0, 0, None), Act::Approve { by: 1, request: 1, of: 0, approve: true }]),
+        Just(vec![
+            ask(2, 4, None),
+            ask(1, 4, None),
+            ask(0, 0, None),
+            Act::Approve { by: 1, request: 1, of: 0, approve: true }
+        ]),
         (1..5_u64).prop_map(move |grant| vec![ask(0, 0, None), ask(0, 0, Some(grant))]),
-        (1..5_u64).prop_map(move |grant| vec![ask(1, 2, None), ask(1, 2, Some(grant))]),
+        (1..5_u64, 1..5_u64).prop_map(move |(request, grant)| {
+            let approve = Act::Approve { by: 0, request, of: 0, approve: true };
+            vec![ask(1, 2, None), approve, ask(1, 2, None), ask(1, 2, Some(grant))]
+        }),
     ]
 }
 
@@ -223,6 +231,7 @@ fn the_model_sees_a_node_come_back() {
     let ask = |by, command, grant| Act::Ask { by, command, grant, age: 0 };
     let acts = [
         ask(2, 4, None),
+        ask(1, 4, None),
         ask(0, 0, None),
         Act::Approve { by: 1, request: 1, of: 0, approve: true },
         ask(0, 0, None),

@@ -8,7 +8,7 @@ use types::mesh::{KeyPath, SaeRole};
 use types::sae::{Handout, KmeSpec, SaeSpec};
 use types::{Hash, NodeId};
 
-use crate::{World, compromised, decision, name, refusal};
+use crate::{World, decision, detected, name, refusal};
 
 fn spec(id: &str, node: &str) -> SaeSpec {
     let fingerprint = types::Label::IDENTITY.hash(&[id.as_bytes()]);
@@ -121,8 +121,7 @@ fn saes_of_an_isolated_node_are_not_served() {
     let kme = KmeSpec { url: "https://127.0.0.1:1".to_owned(), authority: "PEM".to_owned() };
     world.happen(Event::KmeUp { node: name("n2"), kme: kme.clone() });
     assert!(world.happen(Event::KmeUp { node: name("n2"), kme: kme.clone() }).is_empty(), "known already");
-    let request = world.request("op3", compromised("n2"), None);
-    let event = Event::Request(Box::new(kernel::event::SignedRequest { request, signature: vec![] }));
+    let event = detected("n2");
     assert_eq!(told(&world, &event), [name::<NodeId>("n1"), name("n5")]);
     world.happen(event);
     assert_eq!(world.state.served_saes().map(|spec| spec.id.as_str()).collect::<Vec<_>>(), ["a1"]);

@@ -117,7 +117,11 @@ fn play(world: &mut World, turn: Turn) {
         Turn::Liar(n, true) => drop(world.liars.insert(node(n))),
         Turn::Liar(n, false) => drop(world.liars.remove(&node(n))),
         Turn::Signal(by, n, kind, confidence_ppm) => {
-            world.feed(Event::Signal { source: end(by), subject: Subject::Node(node(n)), kind, confidence_ppm });
+            let subject = Subject::Node(node(n));
+            match by {
+                0 => world.feed(Event::Detected { subject, kind, confidence_ppm }),
+                by => world.feed(Event::Signal { source: node(by), subject, kind }),
+            };
         }
         Turn::KeySignal(key, confidence_ppm) => {
             world.signal(Subject::Key(KeyId::new(key)), SignalKind::KeyCompromise, confidence_ppm);

@@ -235,7 +235,9 @@ fn every_effect_has_a_record(step: &Step) {
             }
             Effect::Reauthenticate(node) => has(&|record| responded(record, &Response::Reauthenticate(node.clone()))),
             Effect::CutOperator(operator) => {
+                let subject = types::mesh::Subject::Operator(operator.clone());
                 has(&|record| matches!(record, Record::OperatorRevoked { operator: one } if one == operator))
+                    || has(&|record| matches!(record, Record::Quarantined { subject: one, .. } if *one == subject))
             }
         };
         assert!(evidenced, "no record speaks of {effect:?}");

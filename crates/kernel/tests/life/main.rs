@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)] // a test ends where something is wrong
 
+mod alone;
+mod break_glass;
 mod classes;
 mod flows;
 mod grid;

@@ -57,12 +57,7 @@ fn an_isolated_node_stays_out() {
     world.feed(Event::NodeUp { node: node(2), session: Hash::ZERO });
     let last = world.log.last().unwrap();
     assert_eq!(last.1.records, [Record::Refused(Refusal::NoSuchNode)]);
-    let accuses = Event::Signal {
-        source: node(2),
-        subject: Subject::Node(node(1)),
-        kind: SignalKind::NodeCompromise,
-        confidence_ppm: 1_000_000,
-    };
+    let accuses = Event::Signal { source: node(2), subject: Subject::Node(node(1)), kind: SignalKind::NodeCompromise };
     world.feed(accuses);
     assert_eq!(world.state.node(&node(1)).unwrap().state, NodeState::Online);
     world.pass(Millis::from_secs(900), Millis::from_secs(5));
@@ -131,18 +126,14 @@ fn compromise_reaches_keys_in_every_state() {
 /// SM-10: two strong, different sources confirm what one alone does not.
 #[test]
 fn strong_signals_of_different_sources_are_correlated() {
-    let mut world = World::keyed(12, Settings::default());
-    let accuse = |source| Event::Signal {
-        source,
-        subject: Subject::Node(node(3)),
-        kind: SignalKind::AuthFailure,
-        confidence_ppm: 995_000,
-    };
-    world.feed(accuse(node(4)));
+    let mut world = World::keyed(13, Settings::default());
+    // of one function, so policy lets them speak of each other
+    let accuse = |source| Event::Signal { source, subject: Subject::Node(node(3)), kind: SignalKind::LateralMovement };
+    world.feed(accuse(node(8)));
     world.now = world.now + Millis::from_secs(15);
-    world.feed(accuse(node(4)));
+    world.feed(accuse(node(8)));
     assert_eq!(world.state.node(&node(3)).unwrap().state, NodeState::Online, "one source, however often");
-    world.feed(accuse(node(5)));
+    world.feed(accuse(node(13)));
     assert_eq!(world.state.node(&node(3)).unwrap().state, NodeState::Isolated);
     let raised = world.records().any(|r| matches!(r, Record::IncidentRaised { severity: Severity::Critical, .. }));
     assert!(raised);
@@ -153,17 +144,12 @@ fn strong_signals_of_different_sources_are_correlated() {
 fn a_single_witness_does_not_isolate() {
     let mut world = World::keyed(7, Settings::default());
     // of the same function, so policy lets it speak
-    let accuse = |source| Event::Signal {
-        source,
-        subject: Subject::Node(node(1)),
-        kind: SignalKind::NodeCompromise,
-        confidence_ppm: 1_000_000,
-    };
+    let accuse = |source| Event::Signal { source, subject: Subject::Node(node(1)), kind: SignalKind::NodeCompromise };
     world.feed(accuse(node(6)));
     assert_eq!(world.state.node(&node(1)).unwrap().state, NodeState::Online);
     assert_eq!(world.state.open_incidents().next().unwrap().1.severity, Severity::High);
     world.feed(accuse(node(1)));
-    assert_eq!(world.state.node(&node(1)).unwrap().state, NodeState::Isolated, "of itself it may be sure");
+    assert_eq!(world.state.node(&node(1)).unwrap().state, NodeState::Isolated, "its own word is a second source");
 }
 
 /// SM-10: repeats of one signal are one incident and no flood of entries.

@@ -54,7 +54,7 @@ pub(crate) fn genesis(nodes: usize, settings: Settings) -> Genesis {
         boundary: "site-a".parse().unwrap(),
         settings,
         policy: kernel::policy::DEFAULT_POLICY.to_owned(),
-        operators: vec![operator("op1"), operator("op2")],
+        operators: vec![operator("op1"), operator("op2"), operator("op3")],
         nodes: (1..=nodes).map(spec).collect(),
         links: links(nodes),
         salt: hash_of("salt"),
@@ -150,7 +150,7 @@ impl World {
     }
 
     pub(crate) fn signal(&mut self, subject: Subject, kind: SignalKind, confidence_ppm: u32) -> Step {
-        self.feed(Event::Signal { source: NodeId::hub(), subject, kind, confidence_ppm })
+        self.feed(Event::Detected { subject, kind, confidence_ppm })
     }
 
     pub(crate) fn compromise(&mut self, n: usize) -> Step {

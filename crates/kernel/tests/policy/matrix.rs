@@ -52,6 +52,10 @@ fn operator_questions() -> Vec<Question> {
         question("set_assisted off", Action::SetAssisted, boundary(), Facts::On(false)),
         question("admit_node", Action::AdmitNode, n2(), Facts::None),
         question("restore_node", Action::RestoreNode, n2(), Facts::None),
+        question("isolate_node", Action::IsolateNode, n2(), Facts::None),
+        question("break_glass node", Action::BreakGlass, n2(), Facts::None),
+        question("break_glass credential", Action::BreakGlass, other(), Facts::None),
+        question("confirm_break_glass", Action::ConfirmBreakGlass, n2(), Facts::None),
         question(
             "review_incident",
             Action::ReviewIncident,

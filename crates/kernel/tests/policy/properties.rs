@@ -130,7 +130,9 @@ fn a_question() -> impl Strategy<Value = Asked> {
     let respond_node =
         [Action::RespondIsolateNode, Action::RespondReroute, Action::RespondWatch, Action::RespondReauthenticate];
     let respond_node = prop::sample::select(respond_node.to_vec());
-    let on_node = prop::sample::select(&[Action::AdmitNode, Action::RestoreNode][..]);
+    let on_node = prop::sample::select(
+        &[Action::AdmitNode, Action::RestoreNode, Action::IsolateNode, Action::BreakGlass, Action::ConfirmBreakGlass][..],
+    );
     let on_forward = prop::sample::select(&[Action::AddForward, Action::RemoveForward][..]);
     let rotate = prop::sample::select(&[Action::Rotate, Action::RotateEmergency][..]);
     let keys = prop_oneof![Just(boundary()), prop::sample::select(KeyType::ALL).prop_map(Resource::KeyType)];

@@ -116,7 +116,7 @@ impl Agent {
             Err(OpenFailure { reason, forged }) => {
                 tracing::warn!(%reason, "a delivery of the hub cannot be taken");
                 if forged {
-                    self.signal(Subject::Node(NodeId::hub()), SignalKind::AuthFailure, 300_000);
+                    self.signal(Subject::Node(NodeId::hub()), SignalKind::AuthFailure);
                 }
                 self.tell_failed(frame.keys.iter().map(|key| key.key).collect(), &reason);
                 self.send_hub_prekey();
@@ -198,7 +198,7 @@ impl Agent {
                     side.theirs = Some(Arc::new(public));
                     self.start_mixes(&peer);
                 }
-                _ => self.signal(Subject::Node(peer), SignalKind::AuthFailure, 300_000),
+                _ => self.signal(Subject::Node(peer), SignalKind::AuthFailure),
             },
             PeerMessage::Mix { key, pad, kem, proof } => {
                 let stashed = Stashed { peer, generation, pad, kem, proof };
@@ -331,7 +331,7 @@ impl Agent {
 
     async fn mismatch(&mut self, peer: &NodeId, key: KeyId, error: KeyError) -> Result<(), NodeError> {
         if matches!(error, KeyError::Mismatch(_)) {
-            self.signal(Subject::Key(key), SignalKind::KeyMismatch, 500_000);
+            self.signal(Subject::Key(key), SignalKind::KeyMismatch);
         }
         self.give_up(peer, key, &error.to_string()).await
     }

@@ -56,7 +56,7 @@ impl Agent {
             self.tell(&NodeMessage::Links(flipped));
         }
         for id in forged {
-            self.signal(Subject::Link(id), SignalKind::AuthFailure, 300_000);
+            self.signal(Subject::Link(id), SignalKind::AuthFailure);
         }
     }
 
@@ -92,7 +92,7 @@ impl Agent {
     }
 
     /// Tells of something noticed, each kind about each subject once a second at most.
-    pub(super) fn signal(&mut self, subject: Subject, kind: SignalKind, confidence_ppm: u32) {
+    pub(super) fn signal(&mut self, subject: Subject, kind: SignalKind) {
         let now = Instant::now();
         let signals = &mut self.reported.signals;
         signals.retain(|_, told| now.duration_since(*told) < SIGNAL_EVERY);
@@ -100,6 +100,6 @@ impl Agent {
             return;
         }
         signals.insert((subject.clone(), kind), now);
-        self.tell(&NodeMessage::Signal { subject, kind, confidence_ppm });
+        self.tell(&NodeMessage::Signal { subject, kind });
     }
 }

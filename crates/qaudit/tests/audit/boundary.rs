@@ -161,10 +161,16 @@ impl Boundary {
         }
         boundary.event(Event::Tick);
         boundary.request("op1", None, Command::Read { what: "status".to_owned() });
-        let signal =
-            |kind| Command::Signal { subject: Subject::Node("n1".parse().unwrap()), kind, confidence_ppm: 990_000 };
+        let signal = |kind| Command::Signal { subject: Subject::Node("n1".parse().unwrap()), kind };
         boundary.request("eve", None, signal(SignalKind::NodeCompromise));
         let assist = Command::SetAssisted { on: true };
+        let asked = boundary.request("op1", None, assist.clone());
+        let held = asked.iter().find_map(|record| match record {
+            Record::Held { request, digest, .. } => Some((*request, *digest)),
+            _ => None,
+        });
+        let (request, digest) = held.unwrap_or_else(|| panic!("{asked:?}"));
+        boundary.request("op2", None, Command::Approve { request, digest });
         let granted = boundary.request("op1", None, assist.clone());
         let grant = granted.iter().find_map(|record| match record {
             Record::Granted { grant, .. } => Some(*grant),

@@ -15,7 +15,7 @@ use kernel::event::{Command, Event, SignedRequest};
 use types::mesh::{KeyType, SignalKind, Subject};
 use types::{Label, Millis};
 
-use crate::deployment::{Mesh, done};
+use crate::deployment::{Mesh, by_two, done};
 use crate::figures::{Samples, millis};
 
 const ROUNDS: usize = 7;
@@ -65,9 +65,13 @@ async fn export() -> (Vec<u8>, Pins) {
     for _ in 0..REQUESTS {
         done(&operator, Command::Read { what: "status".to_owned() }).await;
     }
-    done(&operator, Command::RotateKeys { key_type: Some(KeyType::MeshSession), emergency: true }).await;
+    let second = mesh.client("op2");
+    let rotate = Command::RotateKeys { key_type: Some(KeyType::MeshSession), emergency: true };
+    by_two(&operator, &second, rotate).await;
     let subject = Subject::Node("n5".parse().unwrap());
-    done(&operator, Command::Signal { subject, kind: SignalKind::NodeCompromise, confidence_ppm: 1_000_000 }).await;
+    for source in [&operator, &second] {
+        done(source, Command::Signal { subject: subject.clone(), kind: SignalKind::NodeCompromise }).await;
+    }
     tokio::time::sleep(Duration::from_secs(10)).await;
     let policy = operator.config().policy().unwrap();
     let pins = operator.founding().await.unwrap().pins(mesh.config.boundary.clone(), policy);

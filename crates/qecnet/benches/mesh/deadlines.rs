@@ -1,6 +1,6 @@
 //! Each deadline of SM-08, from the signal to the last acknowledgement, with whole nodes.
 //!
-//! Signals arrive as operators' signed requests over HTTPS; a credential's as the hub's own detectors
+//! Signals arrive as two operators' signed requests over HTTPS, of which the second counts; a credential's as the hub's own detectors
 //! report it. Time counts from just before the signal is sent. It ends, for keys and isolation, when
 //! the last node's acknowledgement reaches the log; for routes, when the last listener of the
 //! segment refuses connections; for a credential, when the hub refuses its holder.
@@ -69,8 +69,14 @@ impl Bench {
         format!("n{}", 1 + at % self.nodes).parse().unwrap()
     }
 
-    async fn signal(&self, subject: Subject, kind: SignalKind) {
-        done(&self.operator, Command::Signal { subject, kind, confidence_ppm: 1_000_000 }).await;
+    /// One person's word, which confirms nothing.
+    async fn suspect(&self, subject: Subject, kind: SignalKind) {
+        done(&self.operator, Command::Signal { subject, kind }).await;
+    }
+
+    /// That of a second, which confirms it.
+    async fn confirm(&self, subject: Subject, kind: SignalKind) {
+        done(&self.second, Command::Signal { subject, kind }).await;
     }
 
     /// SM-08a: one pair's key is known to an adversary; the whole mesh rotates from what is in reserve.
@@ -78,8 +84,9 @@ impl Bench {
         let before = self.mesh.look(in_use).await;
         let size = log::size(&self.mesh).await;
         let victim = before[0].1;
+        self.suspect(Subject::Key(victim), SignalKind::KeyCompromise).await;
         let start = system_time();
-        self.signal(Subject::Key(victim), SignalKind::KeyCompromise).await;
+        self.confirm(Subject::Key(victim), SignalKind::KeyCompromise).await;
         let rotated_all = move |state: &State| state.key(victim).is_none() && all_other(&before, &in_use(state));
         self.mesh.until("every pair has another key", LOOK, rotated_all).await;
         let now = numbers(self.mesh.look(in_use).await);
@@ -94,8 +101,9 @@ impl Bench {
         let fallen = self.node(at);
         self.cool_down(at).await;
         let (size, earlier) = (log::size(&self.mesh).await, self.incidents().await);
+        self.suspect(Subject::Node(fallen.clone()), SignalKind::NodeCompromise).await;
         let start = system_time();
-        self.signal(Subject::Node(fallen.clone()), SignalKind::NodeCompromise).await;
+        self.confirm(Subject::Node(fallen.clone()), SignalKind::NodeCompromise).await;
         self.recovered(&fallen, earlier).await;
         let end = log::read(&self.mesh, size).await.last_isolation(&fallen).unwrap();
         self.restore(&fallen).await;
@@ -129,8 +137,9 @@ impl Bench {
             }
             Instant::now()
         });
+        self.suspect(Subject::Node(fallen.clone()), SignalKind::LateralMovement).await;
         let start = Instant::now();
-        self.signal(Subject::Node(fallen.clone()), SignalKind::LateralMovement).await;
+        self.confirm(Subject::Node(fallen.clone()), SignalKind::LateralMovement).await;
         let end = watch.await.unwrap();
         self.recovered(&fallen, earlier).await;
         self.restore(&fallen).await;
@@ -143,8 +152,7 @@ impl Bench {
         let holder = self.mesh.client(operator.as_str());
         let read = || Command::Read { what: "status".to_owned() };
         done(&holder, read()).await;
-        let signal = Event::Signal {
-            source: NodeId::hub(),
+        let signal = Event::Detected {
             subject: Subject::Operator(operator),
             kind: SignalKind::UnauthorizedAccess,
             confidence_ppm: 1_000_000,

@@ -184,6 +184,14 @@ pub(crate) async fn done(client: &Client, command: Command) {
     }
 }
 
+/// Has a command carried out that takes a second person.
+pub(crate) async fn by_two(client: &Client, second: &Client, command: Command) {
+    if let Reply::Held(held) = client.run(command.clone()).await.unwrap() {
+        done(second, Command::Approve { request: held.request, digest: held.digest }).await;
+        done(client, command).await;
+    }
+}
+
 fn operators(config: &mut HubConfig, dir: &Path, entropy: &Entropy, expendable: usize) {
     let duty = ["op1", "op2"].map(str::to_owned);
     let expendable = (0..expendable).map(|at| format!("x{at}"));

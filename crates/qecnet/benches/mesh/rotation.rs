@@ -11,7 +11,7 @@ use kernel::state::keys::Slot;
 use types::mesh::KeyType;
 use types::{KeyId, Millis, Timestamp};
 
-use crate::deployment::{Mesh, all_other, done, in_use, numbers};
+use crate::deployment::{Mesh, all_other, by_two, done, in_use, numbers};
 use crate::figures;
 use crate::log::{self, Stretch};
 
@@ -85,7 +85,8 @@ impl Bench {
         let before = self.mesh.look(in_use).await;
         let size = log::size(&self.mesh).await;
         let operator = self.mesh.client("op1");
-        done(&operator, Command::RotateKeys { key_type: Some(KeyType::MeshSession), emergency: true }).await;
+        let rotate = Command::RotateKeys { key_type: Some(KeyType::MeshSession), emergency: true };
+        by_two(&operator, &self.mesh.client("op2"), rotate).await;
         let now = self.rotated("the emergency rotation converged", before).await;
         self.mesh.until_staged(self.nodes).await;
         let stretch = log::read(&self.mesh, size).await;

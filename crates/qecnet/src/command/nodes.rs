@@ -23,6 +23,10 @@ pub(crate) async fn run(context: &Context, nodes: Nodes) -> Result<Exit, Fault> 
             let done = format!("{} is admitted", node.id);
             context.act(Command::AdmitNode { links: card.links(), node }, &done).await
         }
+        Nodes::Isolate { node } => {
+            let done = format!("{node} is cut off");
+            context.act(Command::IsolateNode { node }, &done).await
+        }
         Nodes::Restore { node } => {
             let done = format!("{node} may connect again");
             context.act(Command::RestoreNode { node }, &done).await

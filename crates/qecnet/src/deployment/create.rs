@@ -179,7 +179,7 @@ pub(crate) fn timing(refresh: Millis) -> Timing {
     }
 }
 
-/// A hub, nodes with functions in turn, two operators, and a fibre for every pair.
+/// A hub, nodes with functions in turn, three operators (two who say what they see, one who decides), and a fibre for every pair.
 pub(super) fn whole_mesh(deployment: &Deployment, up: &Up) -> anyhow::Result<()> {
     let entropy = Entropy::system()?;
     let nodes: Vec<NodeId> = (1..=up.nodes).map(|n| format!("n{n}").parse()).collect::<Result<_, _>>()?;
@@ -195,7 +195,7 @@ pub(super) fn whole_mesh(deployment: &Deployment, up: &Up) -> anyhow::Result<()>
     let boundary: BoundaryId = "qecnet".parse()?;
     let hub = NewHub { boundary: boundary.clone(), listen: up.listen, mesh_listen: port()?, refresh: up.refresh };
     deployment.create_hub(&hub, &entropy)?;
-    for id in ["op1", "op2"] {
+    for id in ["op1", "op2", "op3"] {
         deployment.create_operator(&id.parse()?, &GROUPS.map(str::to_owned), &entropy)?;
     }
     for (id, function) in nodes.iter().zip(Function::ALL.iter().cycle()) {

@@ -9,7 +9,7 @@ use crate::deployment::{Mesh, assert_holds, wait};
 fn a_compromised_node_is_cut_off_and_needs_two_persons_to_return() {
     let mesh = Mesh::start(4, "30s");
     let before = mesh.active_pairs();
-    mesh.cli(&["signal", "--node", "n3", "--kind", "node-compromise"]).expect(0);
+    mesh.compromise("n3");
 
     mesh.wait_status("n3 is isolated", |status| {
         status["nodes"].as_array().unwrap().iter().any(|node| node["id"] == "n3" && node["state"] == "ISOLATED")
@@ -43,19 +43,47 @@ fn a_compromised_node_is_cut_off_and_needs_two_persons_to_return() {
 #[test]
 fn assisted_mode_holds_the_response_until_approved() {
     let mesh = Mesh::start(3, "30s");
+    let held = mesh.cli(&["assist", "on", "--json"]).expect(4).json();
+    mesh.cli(&["approvals", "approve", held["request"].as_str().unwrap(), "--as", "op2"]).expect(0);
     mesh.cli(&["assist", "on"]).expect(0);
-    mesh.cli(&["signal", "--node", "n2", "--kind", "node-compromise"]).expect(0);
+    mesh.compromise("n2");
     let held = mesh.read(&["approvals", "list"]);
     let held: Vec<_> = held.as_array().unwrap().iter().filter(|held| held["open"] == true).cloned().collect();
     assert!(!held.is_empty(), "the responses wait");
     let node = mesh.read(&["nodes", "show", "n2"]);
     assert_eq!(node["state"], "ONLINE", "nothing is done before approval");
     for request in &held {
-        mesh.cli(&["approvals", "approve", request["request"].as_str().unwrap(), "--as", "op2"]).expect(0);
+        mesh.cli(&["approvals", "approve", request["request"].as_str().unwrap(), "--as", "op2"]).expect(3);
+        mesh.cli(&["approvals", "approve", request["request"].as_str().unwrap(), "--as", "op3"]).expect(0);
     }
     mesh.wait_status("n2 is isolated", |status| {
         status["nodes"].as_array().unwrap().iter().any(|node| node["id"] == "n2" && node["state"] == "ISOLATED")
     });
     let (log, pins) = mesh.export("assisted");
+    assert_holds(&log, &pins);
+}
+
+/// U4: after a compromise the status says that a node is cut off and a review is owed. S5: one person alone
+/// cuts nobody off for good: break-glass lapses, and is confirmed by another.
+#[test]
+fn u4_a_status_says_what_waits_for_people() {
+    let mesh = Mesh::start(3, "30s");
+    mesh.cli(&["signal", "--node", "n2", "--kind", "node-compromise"]).expect(0);
+    let attention = &mesh.status().unwrap()["attention"];
+    assert_eq!(attention["isolated"], serde_json::json!([]), "one person's word isolates nobody");
+    mesh.cli(&["break-glass", "node", "n2"]).expect(0);
+    let status = mesh
+        .wait_status("n2 is under quarantine", |status| status["attention"]["isolated"] == serde_json::json!(["n2"]));
+    let quarantine = &status["attention"]["quarantined"][0];
+    assert_eq!(quarantine["by"], "op1");
+    let incident = quarantine["incident"].as_str().unwrap();
+    mesh.cli(&["break-glass", "confirm", incident]).expect(3);
+    mesh.cli(&["incidents", "review", incident, "--note", "nothing"]).expect(3);
+    mesh.cli(&["break-glass", "confirm", incident, "--as", "op2"]).expect(0);
+    mesh.wait_status("the isolation is lasting, and its review is owed", |status| {
+        let attention = &status["attention"];
+        attention["quarantined"] == serde_json::json!([]) && attention["reviews_owed"] == 1
+    });
+    let (log, pins) = mesh.export("broken-glass");
     assert_holds(&log, &pins);
 }

@@ -202,6 +202,13 @@ impl Mesh {
 
     /// A read command's JSON.
     #[track_caller]
+    /// Two operators say that a node is compromised: the second confirms it.
+    pub(crate) fn compromise(&self, node: &str) {
+        for operator in ["op1", "op2"] {
+            self.cli(&["signal", "--node", node, "--kind", "node-compromise", "--as", operator]).expect(0);
+        }
+    }
+
     pub(crate) fn read(&self, arguments: &[&str]) -> Value {
         let mut all = arguments.to_vec();
         all.push("--json");

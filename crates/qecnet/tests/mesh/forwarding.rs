@@ -113,7 +113,7 @@ fn isolation_cuts_the_fallen_nodes_streams_and_no_other() {
         stream
     };
     let (mut fallen, mut sound) = (open("n1", "n3"), open("n1", "n2"));
-    mesh.cli(&["signal", "--node", "n3", "--kind", "node-compromise"]).expect(0);
+    mesh.compromise("n3");
     wait("the stream to the fallen node is cut", || (!says_back(&mut fallen, b"secret")).then_some(()));
     for _ in 0..20 {
         assert!(says_back(&mut sound, b"still here"), "another pair's stream must not notice");

@@ -264,7 +264,7 @@ fn keys_go_round_a_tapped_fibre_and_never_pretend() {
     assert!([400, 503].contains(&status), "no quantum bits on this way: {status} {answer}");
 
     let left = a1.enc_keys("b1", "number=1");
-    mesh.cli(&["signal", "--node", "n2", "--kind", "node-compromise"]).expect(0);
+    mesh.compromise("n2");
     let (status, answer) = wait("nobody at the isolated node is known", || {
         let (status, answer) = a1.curl("b1/enc_keys", None);
         (status == 400).then_some((status, answer))
