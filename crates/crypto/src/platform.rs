@@ -77,26 +77,41 @@ pub(crate) fn hardware_instruction() -> Option<Instruction> {
     None
 }
 
-/// Draws 64 bits; nothing where the processor has none ready even after waiting.
+impl Instruction {
+    /// The instruction's name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Rdseed => "rdseed",
+            #[cfg(target_arch = "x86_64")]
+            Self::Rdrand => "rdrand",
+        }
+    }
+
+    /// Whether it reads the entropy source itself, and not a generator that the source seeds.
+    pub(crate) fn is_conditioned_source(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Rdseed => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::Rdrand => false,
+        }
+    }
+}
+
+/// Draws 64 bits with one try; nothing where the processor has none ready. All cores share one
+/// source, and on some processors most tries find it empty.
 pub(crate) fn hardware_random(instruction: Instruction) -> Option<u64> {
     #[cfg(target_arch = "x86_64")]
     {
-        // All cores share one source, so RDSEED may be empty for a while; RDRAND hardly ever is.
-        const TRIES: usize = 10_000;
-        for _ in 0..TRIES {
-            let mut word = 0;
-            let ready = match instruction {
-                // SAFETY: `hardware_instruction` makes this value only after detecting RDSEED.
-                Instruction::Rdseed => unsafe { core::arch::x86_64::_rdseed64_step(&mut word) },
-                // SAFETY: `hardware_instruction` makes this value only after detecting RDRAND.
-                Instruction::Rdrand => unsafe { core::arch::x86_64::_rdrand64_step(&mut word) },
-            };
-            if ready == 1 {
-                return Some(word);
-            }
-            std::hint::spin_loop();
-        }
-        None
+        let mut word = 0;
+        let ready = match instruction {
+            // SAFETY: `hardware_instruction` makes this value only after detecting RDSEED.
+            Instruction::Rdseed => unsafe { core::arch::x86_64::_rdseed64_step(&mut word) },
+            // SAFETY: `hardware_instruction` makes this value only after detecting RDRAND.
+            Instruction::Rdrand => unsafe { core::arch::x86_64::_rdrand64_step(&mut word) },
+        };
+        (ready == 1).then_some(word)
     }
     #[cfg(not(target_arch = "x86_64"))]
     match instruction {}
@@ -113,7 +128,8 @@ mod tests {
         os_random(&mut b).unwrap();
         assert_ne!(a, b);
         if let Some(instruction) = hardware_instruction() {
-            assert_ne!(hardware_random(instruction).unwrap(), hardware_random(instruction).unwrap());
+            let mut words = std::iter::repeat_with(|| hardware_random(instruction)).flatten();
+            assert_ne!(words.next(), words.next());
         }
     }
 

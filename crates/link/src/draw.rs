@@ -48,7 +48,7 @@ impl Draw {
 impl qkd::Entropy for Draw {
     fn fill(&mut self, out: &mut [u8]) {
         let filled = match &mut self.from {
-            From::Source(source) => source.fill(out),
+            From::Source(source) => source.fill_bulk(out),
             From::Generator(generator) => generator.fill(out),
         };
         if let Err(error) = filled {

@@ -130,7 +130,7 @@ impl Keyring {
 
     pub(crate) fn wrap(&self, name: &str, version: u64, record_key: &RecordKey) -> Result<Vec<u8>, SealError> {
         let mut salt = [0; SALT_LEN];
-        self.entropy.fill(&mut salt)?;
+        self.entropy.fill_public(&mut salt)?;
         // Room for the tag from the start: a vector that grows would leave the key behind.
         let mut sealed = Vec::with_capacity(WRAPPED_LEN);
         sealed.extend_from_slice(record_key.expose());

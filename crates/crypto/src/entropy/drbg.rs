@@ -12,7 +12,7 @@ use super::{Entropy, EntropyError};
 const KEY: usize = 32;
 const BLOCK: usize = 16;
 /// Seed length, key and counter together (SP 800-90A table 3).
-const SEED: usize = KEY + BLOCK;
+pub(super) const SEED: usize = KEY + BLOCK;
 /// Longest single request, in bytes (SP 800-90A table 3).
 const REQUEST: usize = 1 << 16;
 /// Bytes given out under one seed; the standard would allow 2^48 requests.
@@ -59,20 +59,20 @@ impl Drbg {
 
 /// The working state. All zero, it is what instantiation starts from.
 #[derive(Default)]
-struct State {
+pub(super) struct State {
     key: Zeroizing<[u8; KEY]>,
     counter: Zeroizing<u128>,
 }
 
 impl State {
     /// CTR_DRBG_Update (section 10.2.1.2): instantiates a zero state, reseeds any other.
-    fn update(&mut self, provided: &[u8; SEED]) -> Result<(), EntropyError> {
+    pub(super) fn update(&mut self, provided: &[u8; SEED]) -> Result<(), EntropyError> {
         let cipher = self.cipher()?;
         self.replace(&cipher, provided)
     }
 
     /// CTR_DRBG_Generate (section 10.2.1.5.1) without additional input.
-    fn generate(&mut self, out: &mut [u8]) -> Result<(), EntropyError> {
+    pub(super) fn generate(&mut self, out: &mut [u8]) -> Result<(), EntropyError> {
         let cipher = self.cipher()?;
         out.fill(0);
         self.encrypt(&cipher, out)?;

@@ -2,21 +2,28 @@
 
 use crate::platform::{self, Instruction};
 
-/// A raw source gave nothing.
+/// What stands behind the samples of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unavailable;
+pub enum Kind {
+    /// A physical entropy source (SP 800-90B section 2.2): its samples are credited with entropy.
+    Physical,
+    /// A generator that someone else seeds (SP 800-90A): good against every computation, and no
+    /// source of full entropy.
+    Generator,
+}
 
 /// A source of raw samples, one per byte. Tests inject sources that are broken on purpose; a
 /// deployment may add one for hardware of its own.
 pub trait RawSource: Send {
-    /// Name in error messages.
+    /// Name in messages.
     fn name(&self) -> &'static str;
 
-    /// Fills `out` with fresh samples.
-    ///
-    /// # Errors
-    /// [`Unavailable`] where it cannot; what is then in `out` is not used.
-    fn read(&mut self, out: &mut [u8]) -> Result<(), Unavailable>;
+    /// What stands behind it.
+    fn kind(&self) -> Kind;
+
+    /// Fills the front of `out` with the samples that are ready and returns how many bytes that
+    /// were. It never waits and never tries twice: whoever calls it decides what a try may cost.
+    fn poll(&mut self, out: &mut [u8]) -> usize;
 }
 
 /// The kernel's generator, `getrandom(2)`.
@@ -28,12 +35,16 @@ impl RawSource for OsSource {
         "os"
     }
 
-    fn read(&mut self, out: &mut [u8]) -> Result<(), Unavailable> {
-        platform::os_random(out).map_err(|_| Unavailable)
+    fn kind(&self) -> Kind {
+        Kind::Generator
+    }
+
+    fn poll(&mut self, out: &mut [u8]) -> usize {
+        platform::os_random(out).map_or(0, |()| out.len())
     }
 }
 
-/// The processor's own generator: RDSEED, or RDRAND where there is no RDSEED.
+/// The processor's own: RDSEED, or RDRAND where there is no RDSEED.
 #[derive(Debug)]
 pub struct HardwareSource(Instruction);
 
@@ -46,14 +57,20 @@ impl HardwareSource {
 
 impl RawSource for HardwareSource {
     fn name(&self) -> &'static str {
-        "processor"
+        self.0.name()
     }
 
-    fn read(&mut self, out: &mut [u8]) -> Result<(), Unavailable> {
+    fn kind(&self) -> Kind {
+        if self.0.is_conditioned_source() { Kind::Physical } else { Kind::Generator }
+    }
+
+    fn poll(&mut self, out: &mut [u8]) -> usize {
+        let mut filled = 0;
         for chunk in out.chunks_mut(8) {
-            let word = platform::hardware_random(self.0).ok_or(Unavailable)?;
+            let Some(word) = platform::hardware_random(self.0) else { break };
             chunk.copy_from_slice(&word.to_le_bytes()[..chunk.len()]);
+            filled += chunk.len();
         }
-        Ok(())
+        filled
     }
 }

@@ -4,6 +4,7 @@
 //! `cargo bench --profile dev -p qecnet --bench mesh -- deadlines [NODES] [SAMPLES]`
 //! `cargo bench --profile dev -p qecnet --bench mesh -- rotation [NODES] …`
 //! `cargo bench --profile dev -p qecnet --bench mesh -- audit`
+//! `cargo bench --profile dev -p qecnet --bench mesh -- rest`
 //!
 //! Without arguments: the deadlines with 5 nodes, rotation with 5 and 50, and the audit.
 
@@ -15,6 +16,7 @@ mod deployment;
 mod figures;
 mod light;
 mod log;
+mod rest;
 mod rotation;
 
 fn main() {
@@ -28,8 +30,9 @@ fn main() {
             runtime.block_on(deadlines::run(of(0, 5), of(1, 20)));
         }
         Some("rotation") => numbers.iter().for_each(|nodes| runtime.block_on(rotation::run(*nodes))),
+        Some("rest") => rest::run(),
         Some("audit") => runtime.block_on(audit::run()),
-        Some(other) => panic!("`{other}` is none of `deadlines`, `rotation` and `audit`"),
+        Some(other) => panic!("`{other}` is none of `deadlines`, `rotation`, `audit` and `rest`"),
         None => {
             runtime.block_on(deadlines::run(5, 20));
             [5, 50].into_iter().for_each(|nodes| runtime.block_on(rotation::run(nodes)));

@@ -53,7 +53,7 @@ pub(crate) async fn run(context: &Context) -> Result<Exit, Fault> {
 }
 
 fn entropy() -> Finding {
-    let found = crypto::Entropy::system().map(|source| source.source_names().join(" and "));
+    let found = crypto::Entropy::system().map(|source| source.report().to_string());
     Finding::new("entropy", found.map_err(|error| error.to_string()))
 }
 
