@@ -16,7 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("crypto", &["types"]),
     ("guard", &[]),
     ("store", &["types", "evidence", "crypto"]),
-    ("session", &["types", "crypto"]),
+    ("session", &["types", "crypto", "guard"]),
     ("link", &["types", "qkd", "crypto", "session", "store", "kme"]),
     ("kme", &["types", "crypto", "store", "guard"]),
     ("api", &["types", "evidence", "kernel", "crypto", "session"]),

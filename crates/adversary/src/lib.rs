@@ -19,6 +19,7 @@
 
 mod application;
 mod deployment;
+pub mod flood;
 mod honest;
 mod hub;
 mod network;

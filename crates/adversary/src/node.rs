@@ -6,7 +6,10 @@ use crypto::{Entropy, IdentityKey};
 use node::NodeConfig;
 use session::endpoint::{DEADLINE, EndpointConfig};
 use session::mesh::{HubMessage, NodeMessage};
-use session::{Channel, Endpoint, HandshakeError, Limits, Listener, RecvError, SendError, Session, TlsKey, TrustStore};
+use session::{
+    Channel, Endpoint, HandshakeError, Limits, Listener, RecvError, SendError, Session, SessionReceiver, SessionSender,
+    TlsKey, TrustStore,
+};
 use types::{Millis, NodeId, cbor};
 
 /// How long its certificates are valid.
@@ -58,7 +61,8 @@ impl HostileNode {
     pub async fn connect(&self) -> Result<Connected, HandshakeError> {
         let urgent = self.dial(&NodeId::hub(), &self.hub, Channel::Urgent).await?;
         let bulk = self.dial(&NodeId::hub(), &self.hub, Channel::Bulk).await?;
-        Ok(Connected { urgent, bulk })
+        let ((urgent_out, urgent), (bulk_out, bulk)) = (urgent.split(), bulk.split());
+        Ok(Connected { urgent, bulk, urgent_out, bulk_out })
     }
 
     /// Takes sessions of its peers, at the address they know.
@@ -71,9 +75,11 @@ impl HostileNode {
 #[derive(Debug)]
 pub struct Connected {
     /// On which revocations come.
-    pub urgent: Session,
+    pub urgent: SessionReceiver,
     /// On which keys come.
-    pub bulk: Session,
+    pub bulk: SessionReceiver,
+    urgent_out: SessionSender,
+    bulk_out: SessionSender,
 }
 
 impl Connected {
@@ -81,27 +87,30 @@ impl Connected {
     ///
     /// # Errors
     /// [`SendError`]: the hub has ended the session.
-    pub async fn say(&self, message: &NodeMessage) -> Result<(), SendError> {
-        self.say_bytes(Channel::Bulk, &cbor::to_vec(message)).await
+    pub fn say(&self, message: &NodeMessage) -> impl Future<Output = Result<(), SendError>> + Send + use<> {
+        self.say_bytes(Channel::Bulk, &cbor::to_vec(message))
     }
 
     /// Says `message` on the urgent session.
     ///
     /// # Errors
     /// [`SendError`]: the hub has ended the session.
-    pub async fn say_urgently(&self, message: &NodeMessage) -> Result<(), SendError> {
-        self.say_bytes(Channel::Urgent, &cbor::to_vec(message)).await
+    pub fn say_urgently(&self, message: &NodeMessage) -> impl Future<Output = Result<(), SendError>> + Send + use<> {
+        self.say_bytes(Channel::Urgent, &cbor::to_vec(message))
     }
 
     /// Says any bytes in an envelope.
     ///
     /// # Errors
     /// [`SendError`]: the hub has ended the session.
-    pub async fn say_bytes(&self, channel: Channel, bytes: &[u8]) -> Result<(), SendError> {
-        match channel {
-            Channel::Urgent => self.urgent.send(bytes).await,
-            _ => self.bulk.send(bytes).await,
-        }
+    pub fn say_bytes(
+        &self,
+        channel: Channel,
+        bytes: &[u8],
+    ) -> impl Future<Output = Result<(), SendError>> + Send + use<> {
+        let sender = if channel == Channel::Urgent { &self.urgent_out } else { &self.bulk_out };
+        let (sender, bytes) = (sender.clone(), bytes.to_vec());
+        async move { sender.send(&bytes).await }
     }
 
     /// What the hub says next, on either session.

@@ -125,6 +125,7 @@ pub fn code_of(refusal: &Refusal) -> ErrorCode {
         | Refusal::OwnAct
         | Refusal::GlassSpent => ErrorCode::Denied,
         Refusal::OutOfBounds | Refusal::BadPolicy | Refusal::NoReason => ErrorCode::Malformed,
+        Refusal::TooLarge => ErrorCode::TooLarge,
     }
 }
 

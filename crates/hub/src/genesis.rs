@@ -50,7 +50,7 @@ pub async fn begin(
     }
     let genesis = genesis(core, config, entropy, now)?;
     let (reply, mut answer) = oneshot::channel();
-    let pending = Pending { event: Event::Create(Box::new(genesis)), shares: Vec::new(), reply: Some(reply) };
+    let pending = Pending { reply: Some(reply), ..Pending::quiet(Event::Create(Box::new(genesis))) };
     core.commit(vec![pending], now).await;
     let receipt: Receipt = answer.try_recv().map_err(|_| SubmitError::Stopped)??;
     match receipt.records().iter().find_map(|record| match record {

@@ -5,6 +5,7 @@
 //! time a response may wait to be taken.
 
 mod body;
+mod gate;
 mod live;
 mod public_log;
 mod requests;
@@ -15,7 +16,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use guard::{Patient, Slot, Slots};
+use guard::{Caller, Patient, Slot, Slots};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -25,6 +26,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 pub(crate) use body::{Reply, respond};
+pub(crate) use gate::Gate;
 pub(crate) use public_log::LogReader;
 pub(crate) use router::App;
 
@@ -72,7 +74,12 @@ pub(crate) async fn serve(listener: TcpListener, tls: Arc<Tls>, app: Arc<App>) {
             Ok((stream, from)) => match connections.admit(from.ip()) {
                 Some(slot) => {
                     let (acceptor, app) = (tls.acceptor(), Arc::clone(&app));
-                    tokio::spawn(async move { connection(stream, from, acceptor, app, slot).await });
+                    tokio::spawn(async move {
+                        tokio::select! {
+                            () = connection(stream, from, acceptor, app, &slot) => {}
+                            () = slot.lost() => tracing::warn!(%from, "gives way to others; its connection is dropped"),
+                        }
+                    });
                 }
                 None => tracing::warn!(%from, "too many connections; this one is dropped"),
             },
@@ -84,7 +91,7 @@ pub(crate) async fn serve(listener: TcpListener, tls: Arc<Tls>, app: Arc<App>) {
     }
 }
 
-async fn connection(stream: TcpStream, from: SocketAddr, acceptor: TlsAcceptor, app: Arc<App>, slot: Slot) {
+async fn connection(stream: TcpStream, from: SocketAddr, acceptor: TlsAcceptor, app: Arc<App>, slot: &Slot) {
     // Without it, small answers wait for the caller's acknowledgements; with a socket that refuses
     // the option they only come later.
     let _ = stream.set_nodelay(true);
@@ -93,9 +100,11 @@ async fn connection(stream: TcpStream, from: SocketAddr, acceptor: TlsAcceptor, 
         Ok(Err(error)) => return tracing::debug!(%from, %error, "no tls"),
         Err(_) => return tracing::debug!(%from, "no tls in time"),
     };
+    slot.finished();
+    let caller = Caller::from(from.ip());
     let service = service_fn(move |request| {
         let app = Arc::clone(&app);
-        async move { Ok::<_, Infallible>(app.answer(request).await) }
+        async move { Ok::<_, Infallible>(app.answer(request, caller).await) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -108,5 +117,4 @@ async fn connection(stream: TcpStream, from: SocketAddr, acceptor: TlsAcceptor, 
     if let Err(error) = served {
         tracing::debug!(%from, %error, "a connection ended");
     }
-    drop(slot);
 }

@@ -8,6 +8,7 @@ mod inbound;
 mod links;
 mod peers;
 mod relay;
+mod sources;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,7 @@ use crate::sequencer::Handle;
 pub(crate) use links::Links;
 pub(crate) use peers::{Peers, Prekey};
 pub(crate) use relay::Relay;
+pub(crate) use sources::Sources;
 
 /// The mesh as the hub's tasks share it.
 pub(crate) struct Mesh {
@@ -37,6 +39,7 @@ pub(crate) struct Mesh {
     pub(crate) links: Links,
     pub(crate) history: Arc<History>,
     pub(crate) relay: Relay,
+    pub(crate) sources: Sources,
     /// Held from a change of who is connected until it is reported, so that reports come in order.
     pub(crate) turn: tokio::sync::Mutex<()>,
 }
@@ -104,6 +107,7 @@ impl Mesh {
     }
 
     async fn come_up(&self, node: NodeId, generation: u64, session: Hash) {
+        self.sources.of(&node, Channel::Urgent).coming_up().await;
         let about = node.clone();
         let Ok((roster, forwards)) =
             self.handle.look(move |look| (roster(look.state, &about), forwards(look.state, &about))).await

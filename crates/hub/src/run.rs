@@ -20,7 +20,7 @@ use crate::console::{Console, History, SignIn};
 use crate::effects::Effects;
 use crate::files::{self, FilesError, StoreError};
 use crate::genesis::{self, GenesisError};
-use crate::http::{self, App, LogReader, Tls};
+use crate::http::{self, App, Gate, LogReader, Tls};
 use crate::mesh::{Links, Mesh};
 use crate::notice::Notices;
 use crate::sequencer::{self, Handle, RecoverError, Signers};
@@ -184,6 +184,9 @@ async fn open(config: &HubConfig, entropy: &Arc<Entropy>, time: &TimeSource) -> 
     let origin = signers.origin().clone();
     let mut store = files::open_store(config, entropy)?;
     store.hold().map_err(StoreError::from)?;
+    if let Err(fault) = store.keep_reserve() {
+        tracing::warn!(%fault, "no room is kept for revocations on a full disk");
+    }
     let reader = files::open_store(config, entropy)?;
     let store = StoreHandle::spawn(store).map_err(StartError::Thread)?;
     let admitted = Arc::new(Admitted::default());
@@ -229,6 +232,7 @@ impl Hub {
             links: Links::new(Engine::new(2).map_err(StartError::Thread)?, fibres(&config)),
             history: Arc::clone(&history),
             relay: crate::mesh::Relay::default(),
+            sources: crate::mesh::Sources::default(),
             turn: tokio::sync::Mutex::default(),
         });
         mesh.links.start_all(&opened.store, &entropy).await?;
@@ -254,6 +258,7 @@ impl Hub {
             log: Arc::new(LogReader::new(opened.reader, handle.tree(), opened.origin)),
             notices,
             time,
+            gate: Gate::default(),
             security_contact: config.security_contact,
         });
         let tasks = vec![

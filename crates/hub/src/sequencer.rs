@@ -9,8 +9,11 @@
 //! and an [`Order`] are made here only, after the append.
 
 mod core;
+mod lane;
 mod receipt;
 mod recover;
+mod refusals;
+mod reserve;
 mod signer;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -19,8 +22,8 @@ use std::time::{Duration, Instant};
 use kernel::event::{Event, Pause};
 use kernel::{PAUSE, State};
 use store::{Fault, VaultSecret};
-use tokio::sync::{mpsc, oneshot};
-use types::limits::BATCH_ENTRIES;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use types::limits::{BATCH_ENTRIES, ENTRY_LEN};
 use types::{KeyId, Millis, Timestamp};
 
 use crate::clock::TimeSource;
@@ -29,6 +32,7 @@ use crate::log_tree::LogTree;
 pub use self::core::CommitError;
 pub use self::core::Core;
 pub(crate) use self::core::{Pending, share_name};
+use lane::Lane;
 pub use receipt::{Order, Receipt};
 pub(crate) use recover::recover;
 pub use recover::{RecoverError, open};
@@ -36,6 +40,8 @@ pub use signer::{Signers, SignersError};
 
 /// Events that may wait. Beyond, requests are refused and nodes are read no further.
 const QUEUE: usize = 4 * BATCH_ENTRIES;
+/// Room in the queue and in each batch that is kept for revocations.
+const RESERVED: usize = BATCH_ENTRIES / 8;
 /// Looks at the state that may wait.
 const READS: usize = 1_024;
 /// Longest time without a look at what is due.
@@ -58,6 +64,17 @@ pub enum SubmitError {
     /// The store took nothing.
     #[error(transparent)]
     Commit(#[from] CommitError),
+    /// What it leads to does not fit an entry. The source is counted and named in the log.
+    #[error(
+        "what this leads to takes {len} bytes, and an entry of the log has at most {ENTRY_LEN}: ask for less at a time"
+    )]
+    TooLarge {
+        /// Bytes of the entry it would have been.
+        len: usize,
+    },
+    /// It is no request of now, and is counted instead of kept.
+    #[error("{0}")]
+    Refused(kernel::record::Refusal),
     /// The hub stops.
     #[error("the hub is stopping")]
     Stopped,
@@ -86,6 +103,7 @@ enum Control {
 /// The way to a sequencer; cheap to clone.
 #[derive(Clone)]
 pub struct Handle {
+    reserved: mpsc::Sender<Pending>,
     events: mpsc::Sender<Pending>,
     bulk: mpsc::Sender<Pending>,
     control: mpsc::Sender<Control>,
@@ -106,8 +124,9 @@ impl Handle {
     /// [`SubmitError`]; nothing of the event happened then.
     pub async fn request(&self, event: Event) -> Result<Receipt, SubmitError> {
         let (reply, answer) = oneshot::channel();
-        let pending = Pending { event, shares: Vec::new(), reply: Some(reply) };
-        self.events.try_send(pending).map_err(|error| match error {
+        let queue = self.lane(&event);
+        let pending = Pending { reply: Some(reply), ..Pending::quiet(event) };
+        queue.try_send(pending).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => self.fault().map_or(SubmitError::Busy, SubmitError::Commit),
             mpsc::error::TrySendError::Closed(_) => SubmitError::Stopped,
         })?;
@@ -128,9 +147,28 @@ impl Handle {
     /// # Errors
     /// [`SubmitError::Stopped`].
     pub async fn report_with(&self, event: Event, shares: Vec<(KeyId, VaultSecret)>) -> Result<(), SubmitError> {
-        let queue = if is_bulk(&event) { &self.bulk } else { &self.events };
-        let pending = Pending { event, shares, reply: None };
+        let queue = self.lane(&event);
+        let pending = Pending { shares, ..Pending::quiet(event) };
         queue.send(pending).await.map_err(|_| SubmitError::Stopped)
+    }
+
+    /// As [`Self::report`], for an event of a source that has a bounded number of places: this one is given back
+    /// once the event is recorded or refused.
+    ///
+    /// # Errors
+    /// [`SubmitError::Stopped`].
+    pub(crate) async fn report_from(&self, event: Event, place: OwnedSemaphorePermit) -> Result<(), SubmitError> {
+        let queue = self.lane(&event);
+        let pending = Pending { place: Some(place), ..Pending::quiet(event) };
+        queue.send(pending).await.map_err(|_| SubmitError::Stopped)
+    }
+
+    fn lane(&self, event: &Event) -> &mpsc::Sender<Pending> {
+        match Lane::of(event) {
+            Lane::Reserved => &self.reserved,
+            Lane::Normal => &self.events,
+            Lane::Bulk => &self.bulk,
+        }
     }
 
     /// Looks at the durable state.
@@ -168,34 +206,6 @@ impl Handle {
     }
 }
 
-/// Whether an event is about keys on their way, or about figures: it is worth nothing sooner, and there
-/// are many of them. Everything else goes before it, so that a revocation never waits behind the keys
-/// that will replace what it revokes.
-fn is_bulk(event: &Event) -> bool {
-    match event {
-        Event::Made { .. }
-        | Event::MakeFailed { .. }
-        | Event::Delivered { .. }
-        | Event::DeliveryFailed { .. }
-        | Event::Receipts { .. }
-        | Event::Links(_)
-        | Event::Usage { .. }
-        | Event::HandedOut { .. } => true,
-        Event::Create(_)
-        | Event::Tick
-        | Event::Request(_)
-        | Event::NodeUp { .. }
-        | Event::NodeDown { .. }
-        | Event::KmeUp { .. }
-        | Event::Activated { .. }
-        | Event::Purged { .. }
-        | Event::IsolationConfirmed { .. }
-        | Event::Signal { .. }
-        | Event::Detected { .. }
-        | Event::Resumed { .. } => false,
-    }
-}
-
 /// Starts the sequencer on its thread. Effects leave through the returned channel, those of a batch together, in
 /// order of their entries.
 ///
@@ -205,11 +215,13 @@ pub fn start(
     core: Core,
     time: TimeSource,
 ) -> std::io::Result<(Handle, mpsc::UnboundedReceiver<Vec<Order>>, std::thread::JoinHandle<()>)> {
+    let (reserved_in, reserved) = mpsc::channel(RESERVED);
     let (events, queue) = mpsc::channel(QUEUE);
     let (bulk_in, bulk) = mpsc::channel(QUEUE);
     let (control_in, control) = mpsc::channel(READS);
     let (orders_in, orders) = mpsc::unbounded_channel();
-    let handle = Handle { events, bulk: bulk_in, control: control_in, tree: core.tree(), fault: core.fault() };
+    let (tree, fault) = (core.tree(), core.fault());
+    let handle = Handle { reserved: reserved_in, events, bulk: bulk_in, control: control_in, tree, fault };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let thread = std::thread::Builder::new().name("sequencer".to_owned()).spawn(move || {
         let acted = core.last();
@@ -218,6 +230,7 @@ pub fn start(
         let turns = Loop {
             core,
             clock,
+            reserved,
             queue,
             bulk,
             control,
@@ -237,6 +250,7 @@ pub fn start(
 struct Loop {
     core: Core,
     clock: crate::clock::Clock,
+    reserved: mpsc::Receiver<Pending>,
     queue: mpsc::Receiver<Pending>,
     bulk: mpsc::Receiver<Pending>,
     control: mpsc::Receiver<Control>,
@@ -287,7 +301,8 @@ impl Loop {
         loop {
             let wait = self.wait();
             // What is kept, a tick and a word on the clock or a pause go into the same batch.
-            let room = BATCH_ENTRIES.saturating_sub(self.kept.len() + core::TICKS + 2);
+            let all = BATCH_ENTRIES.saturating_sub(self.kept.len() + core::TICKS + 2);
+            let room = all.saturating_sub(RESERVED);
             tokio::select! {
                 control = self.control.recv() => match control {
                     Some(Control::Read(read)) => {
@@ -297,6 +312,7 @@ impl Loop {
                     Some(Control::Stop(done)) => stopping.push(done),
                     None => break,
                 },
+                Some(pending) = self.reserved.recv(), if all > 0 => events.push(pending),
                 // Where there is no room, nothing more is taken until the store takes something.
                 _ = self.queue.recv_many(&mut events, room), if room > 0 => {
                     self.pace.gather(&mut self.queue, &mut events, room);
@@ -304,9 +320,15 @@ impl Loop {
                 Some(pending) = self.bulk.recv(), if room > 0 => events.push(pending),
                 () = tokio::time::sleep(wait) => {}
             }
+            while events.len() < all
+                && let Ok(pending) = self.reserved.try_recv()
+            {
+                events.push(pending);
+            }
             self.top_up(&mut events, room);
             self.turn(&mut events).await;
-            if !stopping.is_empty() && self.queue.is_empty() && self.bulk.is_empty() {
+            let idle = self.reserved.is_empty() && self.queue.is_empty() && self.bulk.is_empty();
+            if !stopping.is_empty() && idle {
                 break;
             }
         }

@@ -262,6 +262,10 @@ pub(crate) fn used(draft: &mut Draft<'_>, node: &NodeId, keys: &[KeyUsage]) {
     if !in_bounds(draft, keys.len(), "") {
         return;
     }
+    let mut seen = BTreeSet::new();
+    if !keys.iter().all(|used| seen.insert(used.key)) {
+        return draft.refuse(Refusal::OutOfBounds);
+    }
     let counted: Vec<KeyUsage> = keys
         .iter()
         .filter(|used| draft.state.key(used.key).is_some_and(|key| key.holder(node).is_some()))

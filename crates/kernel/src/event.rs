@@ -10,7 +10,7 @@ use types::{
     SaeId, Timestamp,
 };
 
-use crate::record::Principal;
+use crate::record::{Principal, Refusal};
 
 /// The first event of a boundary: who may act, under which policy, with which timing.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
@@ -313,6 +313,27 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// Whether it may take something out of use, or is people's word on that: such requests have room of
+    /// their own where they are queued and where they are kept.
+    pub const fn is_urgent(&self) -> bool {
+        matches!(
+            self,
+            Self::Signal { .. }
+                | Self::RotateKeys { emergency: true, .. }
+                | Self::Approve { .. }
+                | Self::Deny { .. }
+                | Self::RemoveForward { .. }
+                | Self::IsolateNode { .. }
+                | Self::BreakGlass { .. }
+                | Self::ConfirmBreakGlass { .. }
+                | Self::ReplaceOperator { .. }
+                | Self::RemoveOperator { .. }
+                | Self::RemoveSae { .. }
+        )
+    }
+}
+
 /// What an operator signs: one command, once, soon.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 pub struct Request {
@@ -592,4 +613,44 @@ pub enum Event {
         #[n(1)]
         pause: Pause,
     },
+    /// Events of one source were refused and are not in the log each: at most one of these a source in
+    /// [`crate::ingress::COALESCED`].
+    #[n(25)]
+    Refusals {
+        /// Whose.
+        #[n(0)]
+        source: Principal,
+        /// Why; of several reasons the one that weighs most.
+        #[n(1)]
+        refusal: Refusal,
+        /// How many.
+        #[n(2)]
+        count: u64,
+        /// Bytes of their canonical encodings together.
+        #[n(3)]
+        bytes: u64,
+    },
+}
+
+impl Event {
+    /// Who caused it: an operator, a node that speaks, or the engine, which stands for the hub itself.
+    pub fn source(&self) -> Principal {
+        match self {
+            Self::Request(signed) => Principal::Operator(signed.request.operator.clone()),
+            Self::DeliveryFailed { node, .. }
+            | Self::Receipts { node, .. }
+            | Self::Activated { node, .. }
+            | Self::Purged { node, .. }
+            | Self::IsolationConfirmed { by: node, .. }
+            | Self::Usage { node, .. }
+            | Self::Signal { source: node, .. }
+            | Self::KmeUp { node, .. }
+            | Self::HandedOut { node, .. }
+                if !node.is_hub() =>
+            {
+                Principal::Node(node.clone())
+            }
+            _ => Principal::Engine,
+        }
+    }
 }

@@ -15,6 +15,7 @@ mod draft;
 pub mod effect;
 pub mod event;
 mod hexbytes;
+pub mod ingress;
 pub mod key;
 mod mesh;
 pub mod operators;

@@ -117,6 +117,10 @@ pub enum Refusal {
     #[n(54)]
     #[error("nothing is under quarantine by that incident")]
     NoQuarantine,
+    /// What it leads to does not fit an entry of the log.
+    #[n(60)]
+    #[error("what this leads to does not fit an entry of the log: ask for less at a time")]
+    TooLarge,
 }
 
 /// Who asked for something: a person, the response engine, or a node.
@@ -839,5 +843,18 @@ pub enum Record {
         /// Why it could not since.
         #[n(1)]
         pause: Pause,
+    },
+    /// Events of one source were refused, and counted instead of kept.
+    #[n(60)]
+    RefusalsCounted {
+        /// Whose.
+        #[n(0)]
+        source: Principal,
+        /// Why; of several reasons the one that weighs most.
+        #[n(1)]
+        refusal: Refusal,
+        /// How many.
+        #[n(2)]
+        count: u64,
     },
 }

@@ -1,7 +1,7 @@
 //! Who is given keys: the SAEs of the boundary, the KMEs that serve them, and the account of what they were
 //! given (KM-08). No key and no name of a key is here.
 
-use types::sae::{HANDOUTS_PER_ACCOUNT, Handout, KmeSpec, SaeSpec};
+use types::sae::{ACCOUNT_LEN, HANDOUTS_PER_ACCOUNT, Handout, KmeSpec, RECEIVERS, SaeSpec};
 use types::{Hash, NodeId, SaeId, Timestamp};
 
 use crate::draft::Draft;
@@ -10,10 +10,8 @@ use crate::record::{Record, Refusal};
 
 /// Most SAEs of a boundary.
 const MOST_SAES: usize = 4_096;
-/// Most slaves that one SAE is limited to.
-const MOST_SLAVES: usize = 256;
-/// Most slaves of one key.
-const MOST_RECEIVERS: usize = 64;
+/// Most slaves that one SAE is limited to; with the longest names they fit a request.
+const MOST_SLAVES: usize = 128;
 /// Longest address of a KME, in bytes.
 const URL_LEN: usize = 255;
 /// Longest certificate of a KME's authority, in bytes of PEM.
@@ -110,9 +108,14 @@ pub(crate) fn handed_out(
     if draft.state.node(node).is_none() {
         return draft.refuse(Refusal::NoSuchNode);
     }
-    let fits = |handout: &Handout| handout.is_consistent() && handout.slaves.len() <= MOST_RECEIVERS;
+    let fits = |handout: &Handout| handout.is_consistent() && handout.slaves.len() <= RECEIVERS;
     let empty = handouts.is_empty() && gap.is_none();
-    if empty || handouts.len() > HANDOUTS_PER_ACCOUNT || !handouts.iter().all(fits) {
+    let len = handouts.iter().map(Handout::encoded_len).fold(0, usize::saturating_add);
+    // A node that keeps account as ours do never says more at a time.
+    if handouts.len() > HANDOUTS_PER_ACCOUNT || len > ACCOUNT_LEN {
+        return draft.refuse(Refusal::TooLarge);
+    }
+    if empty || !handouts.iter().all(fits) {
         return draft.refuse(Refusal::OutOfBounds);
     }
     if draft.state.accounted(node) >= number {

@@ -7,7 +7,7 @@ use crate::effect::Effect;
 use crate::event::Event;
 use crate::record::{Record, Refusal};
 use crate::state::State;
-use crate::{access, boundary, channel, distribution, mesh, saes, sentinel, tick};
+use crate::{access, boundary, channel, distribution, ingress, mesh, saes, sentinel, tick};
 
 /// What an event leads to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -57,6 +57,7 @@ fn dispatch(draft: &mut Draft<'_>, event: &Event) {
         Event::Usage { node, keys } => distribution::used(draft, node, keys),
         Event::KmeUp { node, kme } => saes::kme_is_up(draft, node, kme),
         Event::HandedOut { node, number, handouts, gap } => saes::handed_out(draft, node, *number, handouts, *gap),
+        Event::Refusals { source, refusal, count, .. } => ingress::refused(draft, source, refusal, *count),
         Event::Signal { source, subject, kind } => sentinel::from_node(draft, source, subject, *kind),
         Event::Detected { subject, kind, confidence_ppm } => {
             sentinel::detected(draft, subject, *kind, *confidence_ppm);

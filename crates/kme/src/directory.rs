@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
+use guard::{Bucket, Rate};
 use types::Hash;
 
 use crate::config::{ConfigError, KmeConfig, SaeConfig};
@@ -34,21 +34,12 @@ pub struct Sae {
     connections: AtomicUsize,
 }
 
-#[derive(Debug)]
-struct Bucket {
-    /// Bits that may be taken now.
-    bits: f64,
-    since: Instant,
-    per_second: f64,
-    most: f64,
-}
-
 impl Sae {
     fn new(config: &SaeConfig, quota_bps: Option<u64>, burst: u64) -> Self {
-        let quota = config.quota_bps.or(quota_bps).map(|bps| {
-            let most = burst.max(bps) as f64;
-            Mutex::new(Bucket { bits: most, since: Instant::now(), per_second: bps as f64, most })
-        });
+        let quota = config
+            .quota_bps
+            .or(quota_bps)
+            .map(|bps| Mutex::new(Bucket::new(Rate { burst: burst.max(bps) as f64, per_second: bps as f64 })));
         Self { id: config.id.clone(), slaves: config.slaves.clone(), quota, connections: AtomicUsize::new(0) }
     }
 
@@ -60,23 +51,13 @@ impl Sae {
     /// Takes `bits` off its quota; false where they exceed it.
     pub(crate) fn spend(&self, bits: u64) -> bool {
         let Some(bucket) = &self.quota else { return true };
-        let mut bucket = bucket.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        let gained = now.duration_since(bucket.since).as_secs_f64() * bucket.per_second;
-        bucket.bits = (bucket.bits + gained).min(bucket.most);
-        bucket.since = now;
-        let enough = bucket.bits >= bits as f64;
-        if enough {
-            bucket.bits -= bits as f64;
-        }
-        enough
+        bucket.lock().unwrap_or_else(PoisonError::into_inner).take(bits as f64)
     }
 
     /// Puts back what was not delivered.
     pub(crate) fn refund(&self, bits: u64) {
         if let Some(bucket) = &self.quota {
-            let mut bucket = bucket.lock().unwrap_or_else(PoisonError::into_inner);
-            bucket.bits = (bucket.bits + bits as f64).min(bucket.most);
+            bucket.lock().unwrap_or_else(PoisonError::into_inner).give_back(bits as f64);
         }
     }
 

@@ -51,7 +51,7 @@ pub async fn serve(listener: TcpListener, tls: Arc<ServerTls>, kme: Arc<Kme>, gu
                 continue;
             }
         };
-        let (Some(slot), Some(handshake)) = (connections.admit(from.ip()), handshakes.admit(from.ip())) else {
+        let Some((handshake, slot)) = handshakes.admit(from.ip()).zip(connections.admit(from.ip())) else {
             tracing::warn!(%from, "too many connections; this one is dropped");
             continue;
         };
@@ -59,11 +59,21 @@ pub async fn serve(listener: TcpListener, tls: Arc<ServerTls>, kme: Arc<Kme>, gu
         tokio::spawn(async move {
             // Without it, small answers wait for the caller's acknowledgements.
             let _ = stream.set_nodelay(true);
-            if let Some((stream, identity)) = shake_hands(stream, from, acceptor, &guard).await {
-                drop(handshake);
-                Connection::run(stream, from, identity, kme, guard).await;
+            let served = async {
+                let shaken = tokio::select! {
+                    shaken = shake_hands(stream, from, acceptor, &guard) => shaken,
+                    () = handshake.lost() => None,
+                };
+                if let Some((stream, identity)) = shaken {
+                    slot.finished();
+                    drop(handshake);
+                    Connection::run(stream, from, identity, kme, guard).await;
+                }
+            };
+            tokio::select! {
+                () = served => {}
+                () = slot.lost() => tracing::warn!(%from, "gives way to others; its connection is dropped"),
             }
-            drop(slot);
         });
     }
 }

@@ -190,16 +190,16 @@ impl Endpoint {
         Ok(Session::new(Box::new(tls), peer.name.clone(), true, bound))
     }
 
-    /// Makes a session of an accepted connection.
+    /// Makes a session of an accepted connection; `proven` is called once TLS shows that it is a peer's.
     ///
     /// # Errors
     /// [`HandshakeError`].
-    pub async fn accept(&self, tcp: TcpStream) -> Result<Session, HandshakeError> {
-        let work = self.respond(tcp);
+    pub async fn accept(&self, tcp: TcpStream, proven: impl FnOnce()) -> Result<Session, HandshakeError> {
+        let work = self.respond(tcp, proven);
         tokio::time::timeout(self.0.deadline, work).await.unwrap_or(Err(HandshakeError::Deadline))
     }
 
-    async fn respond(&self, tcp: TcpStream) -> Result<Session, HandshakeError> {
+    async fn respond(&self, tcp: TcpStream, proven: impl FnOnce()) -> Result<Session, HandshakeError> {
         tcp.set_nodelay(true).map_err(HandshakeError::Io)?;
         let mut tls = match self.0.acceptor.accept(tcp).into_fallible().await {
             Ok(tls) => tls,
@@ -212,6 +212,7 @@ impl Endpoint {
         let pin = presented.and_then(|certificate| SpkiPin::of(certificate).ok());
         let pin = pin.ok_or(HandshakeError::NotAcknowledged)?;
         let peer = self.0.trust.by_pin(&pin).ok_or(HandshakeError::UnknownPin(pin))?;
+        proven();
         let local = self.local(tls.get_ref().1)?;
         let bound = handshake::accept(&mut tls, &local, peer, &*self.0.admission).await?;
         Ok(Session::new(Box::new(tls), peer.name.clone(), false, bound))

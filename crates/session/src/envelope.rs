@@ -156,6 +156,7 @@ impl Sealer {
 pub struct Opener {
     key: AeadKey,
     next: u64,
+    longest: usize,
     counts: Arc<EnvelopeCounts>,
 }
 
@@ -166,7 +167,12 @@ impl Opener {
     /// [`crypto::SealError`] where the library refuses the key.
     pub fn new(key: EnvelopeKey) -> Result<Self, crypto::SealError> {
         let key = AeadKey::new(AeadAlgorithm::ChaCha20Poly1305, &key)?;
-        Ok(Self { key, next: 0, counts: Arc::default() })
+        Ok(Self { key, next: 0, longest: FRAME_LEN, counts: Arc::default() })
+    }
+
+    /// Takes no message longer than `message` bytes from now on.
+    pub fn limit(&mut self, message: usize) {
+        self.longest = message.saturating_add(OVERHEAD).min(FRAME_LEN);
     }
 
     /// The counters of refusals, shared with the opener.
@@ -180,7 +186,7 @@ impl Opener {
     /// [`EnvelopeError::TooLarge`], counted.
     pub fn check_length(&self, prefix: [u8; PREFIX]) -> Result<usize, EnvelopeError> {
         let length = usize::try_from(u32::from_be_bytes(prefix)).unwrap_or(usize::MAX);
-        if (OVERHEAD..=FRAME_LEN).contains(&length) {
+        if (OVERHEAD..=self.longest).contains(&length) {
             Ok(length)
         } else {
             Err(self.counts.count(EnvelopeError::TooLarge { length }))

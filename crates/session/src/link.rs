@@ -293,6 +293,12 @@ impl SessionReceiver {
         &self.info
     }
 
+    /// Takes no message longer than `message` bytes from now on: a longer one ends the session before it is read
+    /// in.
+    pub fn limit(&mut self, message: usize) {
+        self.opener.limit(message);
+    }
+
     /// The next message, in order. The future can be dropped without losing anything.
     ///
     /// # Errors

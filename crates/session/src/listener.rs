@@ -1,12 +1,13 @@
 //! Accepts sessions, so that no peer, slow or hostile, stalls another.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
+
+use guard::{Slot, Slots};
 
 use crate::endpoint::Endpoint;
 use crate::error::HandshakeError;
@@ -15,8 +16,8 @@ use crate::link::Session;
 /// Bounds of a listener.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Most handshakes at once. Beyond it the one that has waited longest is dropped: an honest
-    /// handshake takes milliseconds, so those that linger are the others.
+    /// Most handshakes at once. Beyond it the youngest of the address that has most of them is dropped, those
+    /// first that have not finished TLS.
     pub handshakes: usize,
     /// Arrivals kept until the caller takes them.
     pub arrivals: usize,
@@ -84,19 +85,18 @@ impl Drop for Listener {
 async fn run(endpoint: Endpoint, socket: TcpListener, limits: Limits, arrivals: mpsc::Sender<Arrival>) {
     /// Pause after the system gave no connection, for example for want of file descriptors.
     const PAUSE: Duration = Duration::from_millis(50);
+    let places = Slots::new(limits.handshakes.max(1), usize::MAX);
+    // dropped with this task, and all handshakes with it
     let mut running = JoinSet::new();
-    let mut oldest: VecDeque<(AbortHandle, SocketAddr)> = VecDeque::new();
     loop {
         tokio::select! {
             accepted = socket.accept() => match accepted {
-                Ok((tcp, from)) => {
-                    let work = handshake(endpoint.clone(), tcp, from, arrivals.clone());
-                    oldest.push_back((running.spawn(work), from));
-                    oldest.retain(|(handle, _)| !handle.is_finished());
-                    if oldest.len() > limits.handshakes.max(1) {
-                        evict(&mut oldest, &arrivals);
+                Ok((tcp, from)) => match places.admit(from.ip()) {
+                    Some(place) => {
+                        running.spawn(handshake(endpoint.clone(), tcp, from, place, arrivals.clone()));
                     }
-                }
+                    None => report(&arrivals, from, HandshakeError::Evicted),
+                },
                 Err(error) => {
                     tracing::warn!(%error, "no connection accepted");
                     tokio::time::sleep(PAUSE).await;
@@ -104,13 +104,6 @@ async fn run(endpoint: Endpoint, socket: TcpListener, limits: Limits, arrivals: 
             },
             Some(_) = running.join_next() => {}
         }
-    }
-}
-
-fn evict(oldest: &mut VecDeque<(AbortHandle, SocketAddr)>, arrivals: &mpsc::Sender<Arrival>) {
-    if let Some((handle, from)) = oldest.pop_front() {
-        handle.abort();
-        report(arrivals, from, HandshakeError::Evicted);
     }
 }
 
@@ -122,8 +115,12 @@ fn report(arrivals: &mpsc::Sender<Arrival>, from: SocketAddr, error: HandshakeEr
     }
 }
 
-async fn handshake(endpoint: Endpoint, tcp: TcpStream, from: SocketAddr, arrivals: mpsc::Sender<Arrival>) {
-    match endpoint.accept(tcp).await {
+async fn handshake(endpoint: Endpoint, tcp: TcpStream, from: SocketAddr, place: Slot, arrivals: mpsc::Sender<Arrival>) {
+    let made = tokio::select! {
+        made = endpoint.accept(tcp, || place.finished()) => made,
+        () = place.lost() => Err(HandshakeError::Evicted),
+    };
+    match made {
         Ok(session) => {
             let _ = arrivals.send(Arrival::Session(Box::new(session))).await;
         }

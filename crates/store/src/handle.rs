@@ -88,6 +88,16 @@ impl StoreHandle {
         self.run(move |store| store.put_snapshot(size, &bytes)).await
     }
 
+    /// As [`Store::keep_reserve`].
+    pub async fn keep_reserve(&self) -> Result<(), Fault> {
+        self.run(|store| store.keep_reserve()).await
+    }
+
+    /// As [`Store::release_reserve`].
+    pub async fn release_reserve(&self) -> Result<bool, Fault> {
+        self.run(|store| store.release_reserve()).await
+    }
+
     /// As [`Store::rewrap`].
     pub async fn rewrap(&self, new: MasterKey) -> Result<(), RewrapError> {
         self.run(move |store| store.rewrap(new)).await

@@ -21,6 +21,7 @@ mod handle;
 mod log;
 mod name;
 mod read;
+mod reserve;
 mod schema;
 mod store;
 mod vault;

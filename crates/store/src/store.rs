@@ -10,6 +10,7 @@ use crate::error::{AppendError, CreateError, OpenError, RewrapError, WriteError}
 use crate::fault::Fault;
 use crate::log::{Batch, Changes, Entry, Head};
 use crate::name::CellName;
+use crate::reserve::Reserve;
 use crate::schema;
 use crate::vault::{Keyring, rows};
 use crate::write;
@@ -134,6 +135,27 @@ impl Store {
             Err(std::fs::TryLockError::WouldBlock) => Err(OpenError::Held),
             Err(std::fs::TryLockError::Error(cause)) => Err(OpenError::File { path, cause }),
         }
+    }
+
+    /// Keeps room on the disk, in a file beside the store, for what must be written even on a full disk; makes
+    /// it whole again where a part was released.
+    ///
+    /// # Errors
+    /// [`Fault::DiskFull`] where there is no such room now, and others.
+    pub fn keep_reserve(&mut self) -> Result<(), Fault> {
+        self.reserve().keep()
+    }
+
+    /// Gives a part of that room to whoever writes next. Whether there was any left.
+    ///
+    /// # Errors
+    /// [`Fault`] where the file cannot be cut.
+    pub fn release_reserve(&mut self) -> Result<bool, Fault> {
+        self.reserve().release()
+    }
+
+    fn reserve(&self) -> Reserve {
+        Reserve::new(crate::create::beside(&self.path, ".reserve"))
     }
 
     /// The boundary whose file this is.

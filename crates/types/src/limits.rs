@@ -17,8 +17,11 @@ pub const KEYS_PER_STEP: usize = 256;
 /// Largest framed message of a session, in bytes.
 pub const FRAME_LEN: usize = 4 * 1024 * 1024;
 
-/// Largest body of an API request, in bytes.
-pub const REQUEST_BODY_LEN: usize = 256 * 1024;
+/// Largest body of an API request, in bytes: a signed request, which its entry repeats in part.
+pub const REQUEST_BODY_LEN: usize = 16 * 1024;
+
+/// Largest message of a node to the hub, in bytes, refused before it is read in.
+pub const NODE_MESSAGE_LEN: usize = 256 * 1024;
 
 /// Fewest bits of entropy behind a generated key (KM-03).
 pub const KEY_ENTROPY_BITS: usize = 256;

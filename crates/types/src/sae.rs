@@ -8,7 +8,7 @@ use minicbor::{Decode, Decoder, Encode};
 use serde::{Deserialize, Serialize};
 
 use crate::mesh::{KeyPath, SaeRole};
-use crate::{Hash, Label, NodeId, Timestamp};
+use crate::{Hash, Label, NodeId, Timestamp, cbor};
 
 /// Longest name of a SAE or KME, in bytes.
 pub const ID_LEN: usize = 64;
@@ -16,8 +16,15 @@ pub const ID_LEN: usize = 64;
 /// Keys of one [`Handout`] up to which it names each; beyond, its digest alone commits to them.
 pub const NAMED_KEYS: u64 = 64;
 
-/// Most [`Handout`]s in one account, so that it fits an entry of the log.
+/// Most [`Handout`]s in one account.
 pub const HANDOUTS_PER_ACCOUNT: usize = 8;
+
+/// Most slaves of one [`Handout`].
+pub const RECEIVERS: usize = 64;
+
+/// Most bytes of the canonical [`Handout`]s of one account: an entry holds them twice, as what was said and as
+/// what was recorded. The longest single one fits.
+pub const ACCOUNT_LEN: usize = 31 * 1024;
 
 /// A text cannot name a SAE or a KME.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -167,6 +174,11 @@ pub fn chain(digest: Hash, evidence: Hash) -> Hash {
 }
 
 impl Handout {
+    /// Bytes of its canonical encoding.
+    pub fn encoded_len(&self) -> usize {
+        cbor::to_vec(self).len()
+    }
+
     /// Whether its figures agree with each other.
     pub fn is_consistent(&self) -> bool {
         let named = self.named.len() as u64;

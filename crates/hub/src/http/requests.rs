@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use hyper::{Response, StatusCode, header};
 use kernel::event::{Command, Event, SignedRequest};
-use kernel::record::{Principal, Record};
+use kernel::record::{Principal, Record, Refusal};
 use types::mesh::{SignalKind, Subject};
 use types::{OperatorId, cbor};
 
@@ -31,6 +31,9 @@ impl App {
     async fn handle_request(&self, body: &Bytes) -> Result<Response<Reply>, ErrorBody> {
         let signed: SignedRequest = cbor::from_slice(body).map_err(|_| ErrorCode::Malformed)?;
         self.authenticate(&signed).await?;
+        if !self.gate.lets_ask(&signed.request.operator) {
+            return Err(ErrorCode::TooMany.into());
+        }
         if let Command::AddOperator { spec } | Command::ReplaceOperator { spec } = &signed.request.command {
             // An identity that is none could never sign: it is refused before anything is recorded.
             crypto::IdentityPublic::from_bytes(&spec.identity).map_err(|_| ErrorCode::Malformed)?;
@@ -43,7 +46,10 @@ impl App {
         {
             return Err(unknown_topic());
         }
-        let receipt = self.handle.request(Event::Request(Box::new(signed))).await.map_err(|error| told(&error))?;
+        let receipt = match self.handle.request(Event::Request(Box::new(signed))).await {
+            Err(SubmitError::Refused(refusal)) => return Err(self.not_of_now(operator, refusal).await),
+            other => other.map_err(|error| told(&error))?,
+        };
         if let Some(error) = refused(&receipt, &operator) {
             return Err(error);
         }
@@ -67,22 +73,39 @@ impl App {
         self.carry_out(&operator, &command, receipt).await
     }
 
-    /// Checks that the request is signed by the operator it names, with the key of the first entry.
-    /// What fails leaves no entry: an outsider must not be able to fill the log.
+    /// Checks that the request is of now and new, and signed by the operator it names with the key that the log
+    /// knows. What fails leaves no entry of its own: an outsider, or who holds an export with every request in
+    /// it, must not be able to fill the log.
     async fn authenticate(&self, signed: &SignedRequest) -> Result<(), ErrorBody> {
         let unauthenticated = ErrorBody::new(ErrorCode::Unauthenticated);
         let (boundary, operator) = (signed.request.boundary.clone(), signed.request.operator.clone());
-        let about = operator.clone();
-        let identity = self.handle.look(move |look| {
+        let (about, nonce, at) = (operator.clone(), signed.request.nonce, signed.request.at);
+        let known = self.handle.look(move |look| {
             let here = look.state.id() == Some(&boundary);
-            let known = look.state.operator(&about).filter(|operator| here && !operator.revoked);
-            known.map(|operator| operator.identity.clone())
+            let known = look.state.operator(&about).filter(|operator| here && !operator.revoked)?;
+            let access = look.state.access();
+            let refusal = if !access.is_fresh(at, look.now.max(look.state.clock())) {
+                Some(Refusal::Stale)
+            } else {
+                access.is_spent(&about, &nonce).then_some(Refusal::Replayed)
+            };
+            Some((known.identity.clone(), refusal))
         });
-        let Some(identity) = identity.await.map_err(|error| told(&error))? else { return Err(unauthenticated) };
+        let (identity, refusal) = known.await.map_err(|error| told(&error))?.ok_or(unauthenticated.clone())?;
+        // before the signature, which costs more to check than this did
+        if let Some(refusal) = refusal {
+            return Err(self.not_of_now(operator, refusal).await);
+        }
         let Err(error) = api::request::verify(&identity, signed) else { return Ok(()) };
         tracing::warn!(%operator, %error, "a request's signature does not hold");
         self.notices.tell(Subject::Operator(operator), SignalKind::AuthFailure, 200_000).await;
         Err(unauthenticated)
+    }
+
+    /// Answers a request that was made before or at another time; one signal an operator in ten seconds.
+    async fn not_of_now(&self, operator: OperatorId, refusal: Refusal) -> ErrorBody {
+        self.notices.tell(Subject::Operator(operator), SignalKind::Replay, 200_000).await;
+        ErrorBody::with_message(api::error::code_of(&refusal), refusal.to_string())
     }
 
     /// The held request that waits for approvals, whether this request began it or asked again.
@@ -206,6 +229,12 @@ fn told(error: &SubmitError) -> ErrorBody {
         SubmitError::Busy => ErrorCode::TooMany,
         SubmitError::Commit(CommitError::Append(store::AppendError::Fault(store::Fault::DiskFull))) => {
             ErrorCode::StorageFull
+        }
+        SubmitError::TooLarge { .. } => {
+            return ErrorBody::with_message(ErrorCode::TooLarge, error.to_string());
+        }
+        SubmitError::Refused(refusal) => {
+            return ErrorBody::with_message(api::error::code_of(refusal), refusal.to_string());
         }
         SubmitError::Commit(_) | SubmitError::Stopped => ErrorCode::Unavailable,
     }

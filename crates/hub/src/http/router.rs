@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use crypto::Entropy;
+use guard::Caller;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode, header};
@@ -14,6 +15,7 @@ use types::limits::REQUEST_BODY_LEN;
 use api::{ErrorBody, ErrorCode, routes};
 
 use super::body::{Reply, failure, json, respond, whole};
+use super::gate::Gate;
 use super::public_log::LogReader;
 use crate::clock::TimeSource;
 use crate::console::Console;
@@ -31,6 +33,7 @@ pub(crate) struct App {
     pub(crate) log: Arc<LogReader>,
     pub(crate) notices: Arc<Notices>,
     pub(crate) time: TimeSource,
+    pub(crate) gate: Gate,
     pub(crate) security_contact: String,
 }
 
@@ -84,13 +87,15 @@ impl<'a> Route<'a> {
 
 impl App {
     /// Answers one request. Every failure has an answer of its own.
-    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Reply> {
+    pub(crate) async fn answer(&self, request: Request<Incoming>, caller: Caller) -> Response<Reply> {
         let path = request.uri().path().to_owned();
         let Some(route) = Route::of(&path) else { return failure(ErrorCode::NotFound) };
         if *request.method() != route.method() {
             return failure(ErrorCode::MethodNotAllowed);
         }
         match route {
+            // before the body is read: whoever asks too often costs no more than its headers
+            Route::Requests if !self.gate.lets_call(caller) => failure(ErrorCode::TooMany),
             Route::Requests => match read_body(request).await {
                 Ok(body) => self.request(&body).await,
                 Err(error) => failure(error),

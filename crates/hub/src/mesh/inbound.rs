@@ -1,53 +1,35 @@
 //! What nodes say, turned into events. Every message is from the node its session proved, so a node
 //! speaks only for itself.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crypto::{KemPublic, SuiteId};
+use kernel::State;
 use kernel::event::{Event, KeyReceipt, KeyUsage};
-use session::mesh::NodeMessage;
+use session::mesh::{HubMessage, KeyUse, NodeMessage, Receipt};
 use session::{EnvelopeError, RecvError, SessionReceiver};
-use types::limits::KEYS_PER_STEP;
+use types::limits::{KEYS_PER_STEP, NODE_MESSAGE_LEN};
 use types::mesh::{LinkReport, SignalKind, Subject};
-use types::{NodeId, cbor};
+use types::sae::Handout;
+use types::{KeyId, NodeId, Timestamp, cbor};
 
 use super::Mesh;
+use super::sources::Source;
 use crate::clock::system_time;
-
-/// Messages of one node that are taken at once, and how fast more may come.
-const BURST: f64 = 2_000.0;
-const PER_SECOND: f64 = 500.0;
-
-/// How many messages a node may still send now. A node beyond it is read more slowly, so that it
-/// cannot fill the log; the others do not notice.
-struct Allowance {
-    left: f64,
-    at: Instant,
-}
-
-impl Allowance {
-    fn new() -> Self {
-        Self { left: BURST, at: Instant::now() }
-    }
-
-    /// How long to wait before the next message.
-    fn spend(&mut self) -> Option<Duration> {
-        let now = Instant::now();
-        self.left = (self.left + PER_SECOND * now.duration_since(self.at).as_secs_f64()).min(BURST) - 1.0;
-        self.at = now;
-        (self.left < 0.0).then(|| Duration::from_secs_f64(-self.left / PER_SECOND))
-    }
-}
 
 impl Mesh {
     /// Reads a session until it ends.
     pub(super) async fn read(self: &Arc<Self>, node: &NodeId, mut receiver: SessionReceiver) {
-        let mut allowance = Allowance::new();
+        let source = self.sources.of(node, receiver.info().channel());
+        receiver.limit(NODE_MESSAGE_LEN);
+        let from = From { node, source: &source };
         loop {
             let message = match receiver.recv().await {
                 Ok(message) => message,
                 Err(RecvError::Envelope(error)) => {
+                    source.message(0).await;
                     self.refused_envelope(node, &error).await;
                     if matches!(error, EnvelopeError::TooLarge { .. } | EnvelopeError::Exhausted) {
                         return;
@@ -60,11 +42,9 @@ impl Mesh {
                     return;
                 }
             };
-            if let Some(wait) = allowance.spend() {
-                tokio::time::sleep(wait).await;
-            }
+            source.message(message.len()).await;
             match cbor::from_slice::<NodeMessage>(&message) {
-                Ok(message) => self.heard(node, message).await,
+                Ok(message) => self.heard(&from, message).await,
                 Err(error) => {
                     tracing::warn!(%node, %error, "sent a message that is not understood; its session is dropped");
                     self.notices.tell(Subject::Node(node.clone()), SignalKind::AuthFailure, 300_000).await;
@@ -83,73 +63,108 @@ impl Mesh {
         self.notices.tell(Subject::Node(node.clone()), kind, 500_000).await;
     }
 
-    async fn heard(self: &Arc<Self>, node: &NodeId, message: NodeMessage) {
-        let from = node.clone();
+    async fn heard(self: &Arc<Self>, from: &From<'_>, message: NodeMessage) {
+        let node = from.node.clone();
         match message {
             NodeMessage::Prekey(bytes) => match KemPublic::from_bytes(&bytes) {
-                Ok(prekey) if prekey.suite() == SuiteId::X25519_MLKEM1024 => self.peers.set_prekey(node, prekey),
-                _ => self.notices.tell(Subject::Node(from), SignalKind::AuthFailure, 300_000).await,
+                Ok(prekey) if prekey.suite() == SuiteId::X25519_MLKEM1024 => self.peers.set_prekey(&node, prekey),
+                _ => self.notices.tell(Subject::Node(node), SignalKind::AuthFailure, 300_000).await,
             },
             NodeMessage::Receipts(receipts) => {
-                for part in receipts.chunks(KEYS_PER_STEP) {
-                    let receipts = part.iter().map(|receipt| KeyReceipt {
-                        key: receipt.key,
-                        commitment: receipt.commitment,
-                        mixed: receipt.mixed,
-                    });
-                    self.report(Event::Receipts { node: from.clone(), receipts: receipts.collect() }).await;
-                }
+                let receipts = receipts
+                    .into_iter()
+                    .map(|Receipt { key, commitment, mixed }| (key, KeyReceipt { key, commitment, mixed }));
+                self.say(from, receipts, |node, receipts| Event::Receipts { node, receipts }).await;
             }
             NodeMessage::Failed { keys, reason } => {
                 let reason = reason.chars().take(200).collect::<String>();
-                for keys in keys.chunks(KEYS_PER_STEP) {
-                    let (keys, reason) = (keys.to_vec(), reason.clone());
-                    self.report(Event::DeliveryFailed { node: from.clone(), keys, reason }).await;
-                }
+                let failed = |node, keys| Event::DeliveryFailed { node, keys, reason: reason.clone() };
+                self.say(from, each(keys), failed).await;
             }
             NodeMessage::Activated(keys) => {
-                for keys in keys.chunks(KEYS_PER_STEP) {
-                    self.report(Event::Activated { node: from.clone(), keys: keys.to_vec() }).await;
-                }
+                self.say(from, each(keys), |node, keys| Event::Activated { node, keys }).await;
             }
-            NodeMessage::Purged(keys) => {
-                for keys in keys.chunks(KEYS_PER_STEP) {
-                    self.report(Event::Purged { node: from.clone(), keys: keys.to_vec() }).await;
-                }
+            NodeMessage::Purged(keys) => self.say(from, each(keys), |node, keys| Event::Purged { node, keys }).await,
+            NodeMessage::Isolated { node: isolated, epoch } => {
+                self.say_one(from, Event::IsolationConfirmed { by: node, node: isolated, epoch }).await;
             }
-            NodeMessage::Isolated { node, epoch } => {
-                self.report(Event::IsolationConfirmed { by: from, node, epoch }).await;
+            NodeMessage::Links(reports) => {
+                let known = |report: &LinkReport| report.link.b() == &node && self.admitted.has_link(&report.link);
+                self.links.measured(reports.into_iter().filter(known).collect());
             }
-            NodeMessage::Links(reports) => self.links.measured(own_reports(node, reports)),
             NodeMessage::Use(keys) => {
-                for part in keys.chunks(KEYS_PER_STEP) {
-                    let keys = part.iter().map(|one| KeyUsage {
-                        key: one.key,
-                        frames: one.frames,
-                        bytes: one.bytes,
-                        failures: one.failures,
-                    });
-                    self.report(Event::Usage { node: from.clone(), keys: keys.collect() }).await;
-                }
+                let keys = keys
+                    .into_iter()
+                    .map(|KeyUse { key, frames, bytes, failures }| (key, KeyUsage { key, frames, bytes, failures }));
+                self.say(from, keys, |node, keys| Event::Usage { node, keys }).await;
             }
             NodeMessage::Signal { subject, kind } => {
-                self.report(Event::Signal { source: from, subject, kind }).await;
+                self.say_one(from, Event::Signal { source: node, subject, kind }).await;
             }
-            NodeMessage::KmeUp(kme) => self.report(Event::KmeUp { node: from, kme }).await,
-            NodeMessage::HandedOut { number, handouts, gap } => {
-                self.report(Event::HandedOut { node: from, number, handouts, gap }).await;
-            }
-            NodeMessage::Kme(frame) => self.relay(node, frame),
+            NodeMessage::KmeUp(kme) => self.say_one(from, Event::KmeUp { node, kme }).await,
+            NodeMessage::HandedOut { number, handouts, gap } => self.account(from, number, handouts, gap).await,
+            NodeMessage::Kme(frame) => self.relay(&node, frame),
             NodeMessage::ForwardFailed { id, reason } => {
-                tracing::warn!(node = %from, forward = %id, reason = %reason.chars().take(200).collect::<String>(), "a forward failed");
+                tracing::warn!(%node, forward = %id, reason = %reason.chars().take(200).collect::<String>(), "a forward failed");
             }
+        }
+    }
+
+    /// Reports what a node says of its keys, each once, as few events as it takes. A long list is only taken as far
+    /// as the node has such keys.
+    async fn say<T>(
+        &self,
+        from: &From<'_>,
+        said: impl Iterator<Item = (KeyId, T)>,
+        event: impl Fn(NodeId, Vec<T>) -> Event,
+    ) {
+        let mut keys: BTreeMap<KeyId, T> = said.collect();
+        if keys.len() > KEYS_PER_STEP {
+            let node = from.node.clone();
+            let Ok(own) = self.handle.look(move |look| keys_of(look.state, &node)).await else { return };
+            keys.retain(|key, _| own.contains(key));
+        }
+        let mut keys = keys.into_values().peekable();
+        while keys.peek().is_some() {
+            let part = keys.by_ref().take(KEYS_PER_STEP).collect();
+            self.say_one(from, event(from.node.clone(), part)).await;
+        }
+    }
+
+    async fn say_one(&self, from: &From<'_>, event: Event) {
+        if let Some(place) = from.source.event(cbor::to_vec(&event).len()).await {
+            // A stopped sequencer means that the hub is stopping.
+            let _ = self.handle.report_from(event, place).await;
+        }
+    }
+
+    /// An account that is in the log already is acknowledged again and leaves nothing.
+    async fn account(&self, from: &From<'_>, number: u64, handouts: Vec<Handout>, gap: Option<Timestamp>) {
+        let node = from.node.clone();
+        let about = node.clone();
+        match self.handle.look(move |look| look.state.accounted(&about)).await {
+            Ok(kept) if kept >= number => {
+                self.peers.send_bulk(&node, &HubMessage::HandoutsKept { number });
+            }
+            Ok(_) => self.say_one(from, Event::HandedOut { node, number, handouts, gap }).await,
+            Err(_) => {}
         }
     }
 }
 
-/// A node speaks for the links at whose measuring end it is.
-fn own_reports(node: &NodeId, reports: Vec<LinkReport>) -> Vec<LinkReport> {
-    reports.into_iter().filter(|report| report.link.b() == node).collect()
+/// Whose message it is, and what that node may still say.
+struct From<'a> {
+    node: &'a NodeId,
+    source: &'a Source,
+}
+
+fn each(keys: Vec<KeyId>) -> impl Iterator<Item = (KeyId, KeyId)> {
+    keys.into_iter().map(|key| (key, key))
+}
+
+/// Every key that `node` has a part in, whatever its state.
+fn keys_of(state: &State, node: &NodeId) -> BTreeSet<KeyId> {
+    state.keys().iter().filter(|(_, key)| key.slot.has(node)).map(|(id, _)| *id).collect()
 }
 
 impl Mesh {

@@ -1,20 +1,22 @@
 //! One turn of the sequencer, without queue or thread: step, apply, append, or fall back to what is
 //! durable.
 
-use std::iter::Peekable;
 use std::sync::{Arc, RwLock};
 
-use evidence::entry::Head;
+use evidence::entry::{Head, TooLong};
 use kernel::effect::Effect;
 use kernel::event::Event;
-use kernel::record::Record;
+use kernel::record::{Record, Refusal};
 use kernel::{Body, State, Step, step};
-use store::{AppendError, Batch, Changes, StoreHandle, VaultName, VaultSecret};
-use tokio::sync::oneshot;
+use store::{AppendError, Batch, Changes, Fault, StoreHandle, VaultName, VaultSecret};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use types::mesh::{KeyState, SignalKind, Subject};
 use types::{KeyId, NodeId, Timestamp};
 
+use super::lane::Lane;
 use super::receipt::{Order, Receipt};
+use super::refusals::{Refusals, counted};
+use super::reserve::Reserve;
 use super::signer::Signers;
 use super::{Look, ReadState, SNAPSHOT_EVERY, SNAPSHOT_GAP, SubmitError, lock, passes, recover};
 use crate::admitted::Admitted;
@@ -30,8 +32,8 @@ pub enum CommitError {
     /// The store took nothing.
     #[error(transparent)]
     Append(#[from] AppendError),
-    /// A step does not fit an entry, or no checkpoint could be signed.
-    #[error("the step cannot be recorded: {0}")]
+    /// No checkpoint could be signed.
+    #[error("no checkpoint can be signed: {0}")]
     Record(String),
     /// After a failure, the durable state could not be read back.
     #[error("the durable state cannot be read: {0}")]
@@ -44,12 +46,21 @@ pub(crate) struct Pending {
     /// Shares of keys, sealed with the entry that makes each of them a key.
     pub(crate) shares: Vec<(KeyId, VaultSecret)>,
     pub(crate) reply: Option<oneshot::Sender<Result<Receipt, SubmitError>>>,
+    /// A place of its source, where it has a bounded number of them.
+    pub(crate) place: Option<OwnedSemaphorePermit>,
 }
 
 impl Pending {
     /// An event nobody waits for.
     pub(crate) fn quiet(event: Event) -> Self {
-        Self { event, shares: Vec::new(), reply: None }
+        Self { event, shares: Vec::new(), reply: None, place: None }
+    }
+
+    fn refuse(self, error: SubmitError) {
+        if let Some(reply) = self.reply {
+            // The asker may have gone.
+            let _ = reply.send(Err(error));
+        }
     }
 }
 
@@ -68,9 +79,11 @@ struct Staged {
     index: u64,
     at: Timestamp,
     entry: Vec<u8>,
+    event: Event,
     records: Vec<Record>,
     effects: Vec<Effect>,
     reply: Option<oneshot::Sender<Result<Receipt, SubmitError>>>,
+    place: Option<OwnedSemaphorePermit>,
 }
 
 /// A boundary's state, its log's head and tree, and the store under them.
@@ -89,6 +102,8 @@ pub struct Core {
     /// What a restart found undone; the first turn orders it.
     undone: Vec<Effect>,
     admitted: Arc<Admitted>,
+    refusals: Refusals,
+    reserve: Reserve,
 }
 
 /// What a recovery found.
@@ -116,6 +131,8 @@ impl Core {
             snapshot_at: found.head.at,
             undone,
             admitted,
+            refusals: Refusals::default(),
+            reserve: Reserve::default(),
         }
     }
 
@@ -171,42 +188,103 @@ impl Core {
         }
         let now = now.max(self.head.at);
         let mut work = Work::new(self.head);
-        let result = match self.stage_all(&mut work, pending, now) {
-            Ok(()) => self.make_durable(&mut work, now).await,
-            Err(error) => Err(error),
-        };
-        match result {
+        self.stage_all(&mut work, pending, now);
+        match self.make_durable(&mut work, now).await {
             Ok(checkpoint) => {
                 *lock(&self.fault) = None;
-                self.publish(work, &checkpoint, now).await
+                let turn = self.publish(work, &checkpoint, now).await;
+                self.reserve.refill(&self.store, now).await;
+                turn
             }
             Err(error) => {
                 self.stale = true;
-                let kept = work.retreat(&error);
-                self.give_up(error, kept)
+                let full = matches!(error, CommitError::Append(AppendError::Fault(Fault::DiskFull)));
+                let (urgent, kept) = work.retreat(&error, full);
+                let turn = self.give_up(error, kept);
+                if full { self.commit_from_reserve(urgent, turn, now).await } else { turn }
             }
         }
     }
 
-    fn stage_all(&mut self, work: &mut Work, pending: Vec<Pending>, now: Timestamp) -> Result<(), CommitError> {
-        let mut queue = pending.into_iter().peekable();
-        let staged = self.stage_in_order(work, &mut queue, now);
-        // What follows a failure was not looked at; it is told the same.
-        work.untried.extend(queue);
-        staged
+    /// On a full disk: makes room of what was kept for it, for revocations and nothing else.
+    async fn commit_from_reserve(&mut self, mut urgent: Vec<Pending>, mut turn: Turn, now: Timestamp) -> Turn {
+        loop {
+            if let Err(error) = self.recover().await {
+                let more = self.give_up(error, urgent);
+                turn.kept.extend(more.kept);
+                return turn;
+            }
+            let mut work = Work::new(self.head);
+            let (pauses, rest): (Vec<_>, Vec<_>) = urgent.into_iter().partition(is_pause);
+            for pause in pauses {
+                self.stage(&mut work, pause, now);
+            }
+            let before = work.staged.len();
+            self.stage_due_revocations(&mut work, now);
+            for pending in rest {
+                if self.is_refused(&pending, now) {
+                    pending.refuse(CommitError::Append(AppendError::Fault(Fault::DiskFull)).into());
+                } else {
+                    self.more |= self.stage(&mut work, pending, now);
+                }
+            }
+            self.stage_due_revocations(&mut work, now);
+            if work.staged.len() == before {
+                self.stale = before > 0;
+                return turn;
+            }
+            let error = match self.make_durable(&mut work, now).await {
+                Ok(checkpoint) => {
+                    tracing::warn!(entries = work.staged.len(), "revocations are recorded in the room kept for them");
+                    let done = self.publish(work, &checkpoint, now).await;
+                    turn.orders.extend(done.orders);
+                    self.reserve.retake(&self.store).await;
+                    return turn;
+                }
+                Err(error) => error,
+            };
+            self.stale = true;
+            let full = matches!(error, CommitError::Append(AppendError::Fault(Fault::DiskFull)));
+            let more_room = full && self.reserve.release(&self.store).await;
+            let (again, kept) = work.retreat(&error, more_room);
+            let told = self.give_up(error, kept);
+            turn.kept.extend(told.kept);
+            if !more_room {
+                turn.kept.extend(again);
+                return turn;
+            }
+            urgent = again;
+        }
     }
 
-    fn stage_in_order(
-        &mut self,
-        work: &mut Work,
-        queue: &mut Peekable<impl Iterator<Item = Pending>>,
-        now: Timestamp,
-    ) -> Result<(), CommitError> {
+    /// Whether a request would lead to a refusal: nobody uses the room up by asking for what he may not.
+    fn is_refused(&self, pending: &Pending, now: Timestamp) -> bool {
+        let refused = |record: &Record| match record {
+            Record::Refused(_) => true,
+            Record::Decided(decision) => !decision.permit,
+            _ => false,
+        };
+        matches!(pending.event, Event::Request(_)) && step(&self.state, &pending.event, now).records.iter().any(refused)
+    }
+
+    /// What is due and takes keys or nodes out of use.
+    fn stage_due_revocations(&mut self, work: &mut Work, now: Timestamp) {
+        for _ in 0..TICKS {
+            let due = step(&self.state, &Event::Tick, now);
+            if !revokes(&due.effects) {
+                break;
+            }
+            self.more = self.stage(work, Pending::quiet(Event::Tick), now);
+        }
+    }
+
+    fn stage_all(&mut self, work: &mut Work, pending: Vec<Pending>, now: Timestamp) {
+        let mut queue = pending.into_iter().peekable();
         // That there was a pause comes before what happens late for it. Nothing is ordered of nodes that are
         // known to be gone, as all of them are after a restart.
         let first = |pending: &Pending| matches!(pending.event, Event::Resumed { .. } | Event::NodeDown { .. });
         while let Some(pending) = queue.next_if(first) {
-            self.stage(work, pending, now)?;
+            self.stage(work, pending, now);
         }
         // What is due comes before what was asked since. Before the first entry nothing is due.
         self.more = self.state.boundary().is_some();
@@ -214,45 +292,51 @@ impl Core {
             if !self.more {
                 break;
             }
-            self.more = self.stage(work, Pending::quiet(Event::Tick), now)?;
+            self.more = self.stage(work, Pending::quiet(Event::Tick), now);
         }
-        for pending in queue.by_ref() {
-            self.more |= self.stage(work, pending, now)?;
+        for pending in queue {
+            self.more |= self.stage(work, pending, now);
         }
-        Ok(())
+        for event in self.refusals.due(now) {
+            self.more |= self.stage(work, Pending::quiet(event), now);
+        }
     }
 
-    /// Steps one event, applies its records in memory and adds its entry to the batch. Says whether a tick shall
-    /// follow.
-    fn stage(&mut self, work: &mut Work, pending: Pending, now: Timestamp) -> Result<bool, CommitError> {
-        let Pending { event, shares, reply } = pending;
-        let Step { records, effects, more } = step(&self.state, &event, now);
-        if records.is_empty() && reply.is_none() {
-            return Ok(more);
+    /// Steps one event, seals its entry, and only then applies its records in memory and adds it to the batch: an
+    /// event whose step does not fit an entry is dropped alone. Says whether a tick shall follow.
+    fn stage(&mut self, work: &mut Work, pending: Pending, now: Timestamp) -> bool {
+        let Step { records, effects, more } = step(&self.state, &pending.event, now);
+        if records.is_empty() && pending.reply.is_none() {
+            return more;
         }
-        let kept_event = reply.is_none().then(|| event.clone());
+        if let Some(refusal) = counted(&pending.event, &records, effects.is_empty()) {
+            let len = types::cbor::to_vec(&pending.event).len();
+            self.refusals.add(pending.event.source(), refusal.clone(), len);
+            pending.refuse(SubmitError::Refused(refusal));
+            return more;
+        }
+        let Pending { event, shares, reply, place } = pending;
         let entry = work.head.next(now, Body { event, records });
-        self.state.commit(&entry.body, entry.at);
         let sealed = match entry.seal() {
             Ok(sealed) => sealed,
-            Err(error) => {
-                let error = CommitError::Record(error.to_string());
-                if let Some(reply) = reply {
-                    let _ = reply.send(Err(error.clone().into()));
-                }
-                return Err(error);
+            Err(TooLong { len }) => {
+                let event = entry.body.event;
+                tracing::warn!(source = ?event.source(), len, "what an event leads to does not fit an entry; it is dropped");
+                self.refusals.add(event.source(), Refusal::TooLarge, len);
+                Pending { event, shares, reply, place }.refuse(SubmitError::TooLarge { len });
+                return false;
             }
         };
+        self.state.commit(&entry.body, entry.at);
         prune(&mut work.batch.changes, &effects);
         keep_shares(&mut work.batch.changes, shares, &entry.body.records);
         let (hash, leaf) = (sealed.hash(), sealed.leaf());
         work.head = work.head.after(entry.at, &sealed);
         let bytes = sealed.into_bytes();
         work.batch.entries.push(store::Entry { hash, leaf, bytes: bytes.clone() });
-        work.kept.extend(kept_event);
-        let records = entry.body.records;
-        work.staged.push(Staged { index: entry.index, at: entry.at, entry: bytes, records, effects, reply });
-        Ok(more)
+        let (index, at, Body { event, records }) = (entry.index, entry.at, entry.body);
+        work.staged.push(Staged { index, at, entry: bytes, event, records, effects, reply, place });
+        more
     }
 
     /// Appends the batch under one signed checkpoint. On success the tree has grown with it.
@@ -369,27 +453,39 @@ struct Work {
     head: Head,
     batch: Batch,
     staged: Vec<Staged>,
-    /// The events of `staged` that nobody waits for, in order.
-    kept: Vec<Event>,
-    untried: Vec<Pending>,
 }
 
 impl Work {
     fn new(head: Head) -> Self {
-        Self { head, batch: Batch::default(), staged: Vec::new(), kept: Vec::new(), untried: Vec::new() }
+        Self { head, batch: Batch::default(), staged: Vec::new() }
     }
 
-    /// The pending events again, after the batch failed. Secrets that came with an event are gone,
-    /// so `Made` is not repeated: what is outstanding is made again after the state is read back.
-    fn retreat(self, error: &CommitError) -> Vec<Pending> {
-        for staged in self.staged {
-            if let Some(reply) = staged.reply {
-                let _ = reply.send(Err(error.clone().into()));
+    /// The pending events again, after the batch failed: those of the reserved lane where they have `room` left,
+    /// with whoever waits for them, and those nobody waits for. The others are told. Secrets that came with an
+    /// event are gone, so `Made` is not repeated: what is outstanding is made again after the state is read back.
+    fn retreat(self, error: &CommitError, room: bool) -> (Vec<Pending>, Vec<Pending>) {
+        let (mut urgent, mut kept) = (Vec::new(), Vec::new());
+        for Staged { event, reply, place, .. } in self.staged {
+            let pending = Pending { event, shares: Vec::new(), reply, place };
+            match pending.event {
+                Event::Tick | Event::Made { .. } => {}
+                _ if room && (Lane::of(&pending.event) == Lane::Reserved || is_pause(&pending)) => urgent.push(pending),
+                _ if pending.reply.is_some() => pending.refuse(error.clone().into()),
+                _ => kept.push(pending),
             }
         }
-        let again = self.kept.into_iter().filter(|event| !matches!(event, Event::Tick | Event::Made { .. }));
-        again.map(Pending::quiet).chain(self.untried).collect()
+        (urgent, kept)
     }
+}
+
+/// Whether an event says that there was a pause, which comes before what happens late for it.
+fn is_pause(pending: &Pending) -> bool {
+    matches!(pending.event, Event::Resumed { .. })
+}
+
+/// Whether effects take keys or a node out of use.
+fn revokes(effects: &[Effect]) -> bool {
+    effects.iter().any(|effect| matches!(effect, Effect::Purge(_) | Effect::Isolate { .. }))
 }
 
 /// Seals the shares of keys that became keys by these records; another has no record to go with.

@@ -89,7 +89,7 @@ impl Site {
 
 async fn ask(core: &mut Core, event: Event, now: Timestamp) -> Result<Receipt, SubmitError> {
     let (reply, mut answer) = oneshot::channel();
-    core.commit(vec![Pending { event, shares: Vec::new(), reply: Some(reply) }], now).await;
+    core.commit(vec![Pending { reply: Some(reply), ..Pending::quiet(event) }], now).await;
     answer.try_recv().unwrap()
 }
 
@@ -218,7 +218,7 @@ async fn shares_come_and_go_with_their_records() {
     let ordered = settle(&mut core, vec![up("n1"), up("n2")], START + Millis::new(5)).await;
     let keys: Vec<_> = keys_to_make(&ordered).into_iter().collect();
     let shares = keys.iter().map(|key| (*key, VaultSecret::new(vec![5; 32]))).collect();
-    let made = Pending { event: Event::Made { keys: keys.clone() }, shares, reply: None };
+    let made = Pending { shares, ..Pending::quiet(Event::Made { keys: keys.clone() }) };
     core.commit(vec![made], START + Millis::new(6)).await;
     let store = site.store();
     let held = store.secret_names("key/").await.unwrap();
@@ -241,7 +241,7 @@ async fn a_share_nobody_wants_is_not_sealed() {
     let mut core = site.begun().await;
     let key = types::KeyId::new(4_711);
     let shares = vec![(key, VaultSecret::new(vec![5; 32]))];
-    core.commit(vec![Pending { event: Event::Made { keys: vec![key] }, shares, reply: None }], START).await;
+    core.commit(vec![Pending { shares, ..Pending::quiet(Event::Made { keys: vec![key] }) }], START).await;
     assert!(site.store().secret_names("key/").await.unwrap().is_empty());
 }
 

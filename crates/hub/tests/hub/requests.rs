@@ -102,7 +102,8 @@ async fn a_client_refuses_a_hub_or_a_log_it_has_not_pinned() {
     let hub = deployment.start().await;
     let mut config = deployment.client_config(hub.http_address());
     config.log_keys = other.created.log_keys.clone();
-    let client = api::Client::new(config, "op1".parse().unwrap(), deployment.key("op1")).unwrap();
+    let client =
+        api::Client::new(config, "op1".parse().unwrap(), deployment.key("op1")).unwrap().with_reason("a drill");
     let error = client.run(Command::SetAssisted { on: false }).await.unwrap_err();
     assert!(matches!(error, ClientError::BadGrant(_)), "{error}");
     assert!(matches!(client.checkpoint().await.unwrap_err(), ClientError::BadCheckpoint(_)));

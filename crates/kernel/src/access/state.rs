@@ -87,6 +87,16 @@ pub struct Access {
 }
 
 impl Access {
+    /// Whether a request signed at `at` may be taken at `now`.
+    pub fn is_fresh(&self, at: Timestamp, now: Timestamp) -> bool {
+        self.nonces.is_fresh(at, now)
+    }
+
+    /// Whether a request with this nonce was taken before.
+    pub fn is_spent(&self, operator: &OperatorId, nonce: &Hash) -> bool {
+        self.nonces.is_spent(operator, nonce)
+    }
+
     /// Every held request.
     pub fn held(&self) -> &BTreeMap<RequestId, Held> {
         &self.held

@@ -100,6 +100,7 @@ impl State {
             | Record::GrantUsed { .. }
             | Record::GrantExpired { .. }
             | Record::Denied { .. }
+            | Record::RefusalsCounted { .. }
             | Record::Served { .. }
             | Record::Resumed { .. } => {}
         }

@@ -1,13 +1,15 @@
 //! Callers that stall hold up nobody, and are cut off.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use kme::config::Guard;
 use rustls_pki_types::ServerName;
 use rustls_pki_types::pem::PemObject;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use crate::fixture::{Site, World, config, sae};
@@ -124,6 +126,44 @@ async fn connections_are_limited_and_come_back() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("a place did not come back");
+}
+
+/// Two addresses that connect without end, and finish no handshake, keep out nobody at another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn s8_a_crowd_at_two_addresses_keeps_no_application_out() {
+    let world = World::new();
+    let ka =
+        world.start_guarded(config("ka"), Guard { handshake: types::Millis::from_secs(30), ..Guard::default() }).await;
+    let (to, opened) = (ka.address, Arc::new(AtomicUsize::new(0)));
+    let crowd = |last: u8| {
+        let opened = Arc::clone(&opened);
+        tokio::spawn(async move {
+            let mut held = VecDeque::new();
+            loop {
+                let socket = TcpSocket::new_v4().unwrap();
+                socket.bind(std::net::SocketAddr::from(([127, 0, 0, last], 0))).unwrap();
+                if let Ok(stream) = socket.connect(to).await {
+                    held.push_back(stream);
+                    opened.fetch_add(1, Ordering::Relaxed);
+                }
+                if held.len() > 1_000 {
+                    held.pop_front();
+                }
+            }
+        })
+    };
+    let crowds = [crowd(2), crowd(3)];
+    timeout(PATIENCE, async {
+        while opened.load(Ordering::Relaxed) < 2_500 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .expect("the crowd is too slow to matter");
+    for _ in 0..5 {
+        ka.client("a1").enc_keys(&sae("a2"), 1, 256).await.unwrap();
+    }
+    crowds.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 /// SM-05: the hybrid group is preferred, and what older encryptors offer is still taken.

@@ -16,7 +16,7 @@ use session::mesh::NodeMessage;
 use store::{CellName, Changes, StoreHandle};
 use tokio::sync::Notify;
 use types::mesh::{KeyPath, SaeRole};
-use types::sae::{HANDOUTS_PER_ACCOUNT, Handout};
+use types::sae::{ACCOUNT_LEN, HANDOUTS_PER_ACCOUNT, Handout};
 use types::{Hash, Timestamp, cbor};
 
 use super::CounterError;
@@ -176,9 +176,14 @@ impl Open {
             return;
         }
         self.gap_sent = self.gap.take();
+        let mut len = 0;
         while self.sent.len() < MOST {
-            let Some((_, handout)) = self.waiting.pop_first() else { break };
-            self.sent.push(handout);
+            let Some(next) = self.waiting.first_entry() else { break };
+            len += next.get().encoded_len();
+            if len > ACCOUNT_LEN && !self.sent.is_empty() {
+                break;
+            }
+            self.sent.push(next.remove());
         }
         // Rises even where the store was replaced: the hub counts no number twice.
         self.number = (self.number + 1).max(now().as_millis());
