@@ -82,6 +82,9 @@ pub enum ClientError {
     /// A grant does not hold as a log proof, or is for something else.
     #[error("the hub sent a grant that does not hold ({0}): do not trust it; compare `log_keys`")]
     BadGrant(String),
+    /// The hub holds something else than what was asked for.
+    #[error("the hub holds another request than the one that was signed: do not trust it; tell the other operators")]
+    BadHeld,
     /// A checkpoint does not hold.
     #[error("the hub sent a checkpoint that does not hold ({0}): do not trust it; compare `log_keys`")]
     BadCheckpoint(String),
@@ -215,7 +218,7 @@ impl Client {
                 self.present(&command, grant.grant).await
             }
             Answer::Done(done) => Ok(Reply::Done(done)),
-            Answer::Held(held) => Ok(Reply::Held(held)),
+            Answer::Held(held) => self.check_held(held, &command).map(Reply::Held),
         }
     }
 
@@ -226,7 +229,7 @@ impl Client {
     pub async fn present(&self, command: &Command, grant: GrantId) -> Result<Reply, ClientError> {
         match self.ask(command, Some(grant)).await? {
             Answer::Done(done) => Ok(Reply::Done(done)),
-            Answer::Held(held) => Ok(Reply::Held(held)),
+            Answer::Held(held) => self.check_held(held, command).map(Reply::Held),
             Answer::Granted(_) => Err(ClientError::Protocol("a grant was answered by another grant".to_owned())),
         }
     }
@@ -248,7 +251,7 @@ impl Client {
                     self.check_grant(&view, &command)?;
                     grant = Some(view.grant);
                 }
-                Answer::Held(held) => return Ok(ExportReply::Held(held)),
+                Answer::Held(held) => return self.check_held(held, &command).map(ExportReply::Held),
                 Answer::Done(_) => break,
             }
         }
@@ -302,6 +305,13 @@ impl Client {
                 if *id == grant.grant && *operator == self.operator && *of == digest && *expires == grant.expires)
         });
         if held { Ok(()) } else { Err(bad("it is not for this operator and this command".to_owned())) }
+    }
+
+    /// What waits is what was asked for, in digest and in words.
+    fn check_held(&self, held: HeldView, command: &Command) -> Result<HeldView, ClientError> {
+        let digest = request::digest(&self.config.boundary, &self.operator, command);
+        let same = held.digest == digest && held.summary == kernel::access::of_command(command);
+        if same { Ok(held) } else { Err(ClientError::BadHeld) }
     }
 
     async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, ClientError> {

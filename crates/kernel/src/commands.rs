@@ -46,9 +46,9 @@ pub(crate) fn execute(draft: &mut Draft<'_>, permit: Permit, operator: &Operator
         Command::AddSae { spec } => saes::add(draft, spec),
         Command::RenewSae { id, fingerprint } => saes::renew(draft, id, fingerprint),
         Command::RemoveSae { id } => saes::remove(draft, id),
-        Command::AddOperator { spec } => operators::add(draft, spec),
-        Command::RenewOperator { id, expires } => operators::renew(draft, id, *expires),
-        Command::ReplaceOperator { spec } => operators::replace(draft, spec),
+        Command::AddOperator { card } => operators::add(draft, card),
+        Command::RenewOperator { id, life } => operators::renew(draft, id, *life),
+        Command::ReplaceOperator { card } => operators::replace(draft, card),
         Command::RemoveOperator { id } => operators::remove(draft, id),
         // carried out above, with their permit
         Command::IsolateNode { .. } | Command::BreakGlass { .. } | Command::ConfirmBreakGlass { .. } => {}

@@ -116,6 +116,34 @@ pub struct OperatorSpec {
     pub expires: Timestamp,
 }
 
+/// An operator to be: what the card says that was handed over, and how long its key shall live. The life
+/// counts from the moment it is taken, so that what is approved stays the same while it waits.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+pub struct OperatorCard {
+    /// The name.
+    #[n(0)]
+    pub id: OperatorId,
+    /// Groups the operator is in, sorted.
+    #[n(1)]
+    pub groups: Vec<String>,
+    /// Hybrid public identity in its canonical encoding.
+    #[n(2)]
+    #[cbor(with = "minicbor::bytes")]
+    #[serde(with = "crate::hexbytes")]
+    pub identity: Vec<u8>,
+    /// Life of the key.
+    #[n(3)]
+    pub life: Millis,
+}
+
+impl OperatorCard {
+    /// The operator from `now` on.
+    pub fn at(&self, now: Timestamp) -> OperatorSpec {
+        let (id, groups, identity) = (self.id.clone(), self.groups.clone(), self.identity.clone());
+        OperatorSpec { id, groups, identity, expires: now + self.life }
+    }
+}
+
 /// A node to admit.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 pub struct NodeSpec {
@@ -275,7 +303,7 @@ pub enum Command {
     AddOperator {
         /// Who.
         #[n(0)]
-        spec: OperatorSpec,
+        card: OperatorCard,
     },
     /// Let an operator's key live longer.
     #[n(26)]
@@ -283,16 +311,16 @@ pub enum Command {
         /// Whose.
         #[n(0)]
         id: OperatorId,
-        /// When it ends now.
+        /// Its life from then on.
         #[n(1)]
-        expires: Timestamp,
+        life: Millis,
     },
     /// Take another key, and other groups, for an operator; a revoked one comes back so.
     #[n(27)]
     ReplaceOperator {
         /// The operator with the new key.
         #[n(0)]
-        spec: OperatorSpec,
+        card: OperatorCard,
     },
     /// Let an operator act no more.
     #[n(28)]

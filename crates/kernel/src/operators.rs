@@ -5,11 +5,11 @@
 //! approvals that policy asks for.
 
 use types::mesh::{SignalKind, Subject};
-use types::{Millis, NodeId, OperatorId, Timestamp};
+use types::{Millis, NodeId, OperatorId};
 
 use crate::draft::Draft;
 use crate::effect::Effect;
-use crate::event::OperatorSpec;
+use crate::event::{OperatorCard, OperatorSpec};
 use crate::record::{Principal, Record, Refusal};
 use crate::state::incident::IncidentState;
 use crate::{access, sentinel};
@@ -35,29 +35,29 @@ const IDENTITY_LEN: usize = 4_096;
 const CERTAIN_PPM: u32 = 1_000_000;
 
 /// Why an operator cannot be added.
-pub(crate) fn check_add(draft: &Draft<'_>, spec: &OperatorSpec) -> Result<(), Refusal> {
-    if draft.state.operator(&spec.id).is_some() {
+pub(crate) fn check_add(draft: &Draft<'_>, card: &OperatorCard) -> Result<(), Refusal> {
+    if draft.state.operator(&card.id).is_some() {
         return Err(Refusal::NameTaken);
     }
     if draft.state.operators().len() >= MOST_OPERATORS {
         return Err(Refusal::OutOfBounds);
     }
-    check_spec(draft, spec)
+    check_card(draft, card)
 }
 
 /// Why an operator cannot have another key.
-pub(crate) fn check_replace(draft: &Draft<'_>, spec: &OperatorSpec) -> Result<(), Refusal> {
-    if draft.state.operator(&spec.id).is_none() {
+pub(crate) fn check_replace(draft: &Draft<'_>, card: &OperatorCard) -> Result<(), Refusal> {
+    if draft.state.operator(&card.id).is_none() {
         return Err(Refusal::NoSuchOperator);
     }
-    check_spec(draft, spec)?;
-    check_approvers(draft, &spec.id, &spec.groups)
+    check_card(draft, card)?;
+    check_approvers(draft, &card.id, &card.groups)
 }
 
-/// Why an operator's key cannot live until `expires`.
-pub(crate) fn check_renew(draft: &Draft<'_>, id: &OperatorId, expires: Timestamp) -> Result<(), Refusal> {
+/// Why an operator's key cannot live for `life` from now on.
+pub(crate) fn check_renew(draft: &Draft<'_>, id: &OperatorId, life: Millis) -> Result<(), Refusal> {
     let known = draft.state.operator(id).filter(|known| !known.revoked).ok_or(Refusal::NoSuchOperator)?;
-    if expires <= known.expires || !is_life(draft, expires) {
+    if draft.now + life <= known.expires || !is_life(life) {
         return Err(Refusal::OutOfBounds);
     }
     Ok(())
@@ -71,11 +71,11 @@ pub(crate) fn check_remove(draft: &Draft<'_>, id: &OperatorId) -> Result<(), Ref
     check_approvers(draft, id, &[])
 }
 
-fn check_spec(draft: &Draft<'_>, spec: &OperatorSpec) -> Result<(), Refusal> {
-    if draft.state.identity_of(&spec.identity).is_some() {
+fn check_card(draft: &Draft<'_>, card: &OperatorCard) -> Result<(), Refusal> {
+    if draft.state.identity_of(&card.identity).is_some() {
         return Err(Refusal::IdentityTaken);
     }
-    if !is_well_formed(spec) || !is_life(draft, spec.expires) {
+    if !is_well_formed(&card.at(draft.now)) || !is_life(card.life) {
         return Err(Refusal::OutOfBounds);
     }
     Ok(())
@@ -94,8 +94,8 @@ pub(crate) fn is_well_formed(spec: &OperatorSpec) -> bool {
         && (1..=IDENTITY_LEN).contains(&spec.identity.len())
 }
 
-fn is_life(draft: &Draft<'_>, expires: Timestamp) -> bool {
-    expires > draft.now && expires <= draft.now + LONGEST_LIFE
+fn is_life(life: Millis) -> bool {
+    life > Millis::new(0) && life <= LONGEST_LIFE
 }
 
 /// Whether, with `id` in these groups alone, every approval that policy asks for has one to ask and
@@ -118,28 +118,28 @@ fn check_approvers(draft: &Draft<'_>, id: &OperatorId, groups: &[String]) -> Res
     if policies.obligations().any(breaks) { Err(Refusal::TooFewApprovers) } else { Ok(()) }
 }
 
-pub(crate) fn add(draft: &mut Draft<'_>, spec: &OperatorSpec) {
-    match check_add(draft, spec) {
-        Ok(()) => draft.record(Record::OperatorAdded { spec: spec.clone() }),
+pub(crate) fn add(draft: &mut Draft<'_>, card: &OperatorCard) {
+    match check_add(draft, card) {
+        Ok(()) => draft.record(Record::OperatorAdded { spec: card.at(draft.now) }),
         Err(refusal) => draft.refuse(refusal),
     }
 }
 
-pub(crate) fn renew(draft: &mut Draft<'_>, id: &OperatorId, expires: Timestamp) {
-    if let Err(refusal) = check_renew(draft, id, expires) {
+pub(crate) fn renew(draft: &mut Draft<'_>, id: &OperatorId, life: Millis) {
+    if let Err(refusal) = check_renew(draft, id, life) {
         return draft.refuse(refusal);
     }
-    draft.record(Record::OperatorRenewed { id: id.clone(), expires });
+    draft.record(Record::OperatorRenewed { id: id.clone(), expires: draft.now + life });
     settle(draft, id);
 }
 
-pub(crate) fn replace(draft: &mut Draft<'_>, spec: &OperatorSpec) {
-    if let Err(refusal) = check_replace(draft, spec) {
+pub(crate) fn replace(draft: &mut Draft<'_>, card: &OperatorCard) {
+    if let Err(refusal) = check_replace(draft, card) {
         return draft.refuse(refusal);
     }
-    cut(draft, &spec.id);
-    draft.record(Record::OperatorReplaced { spec: spec.clone() });
-    settle(draft, &spec.id);
+    cut(draft, &card.id);
+    draft.record(Record::OperatorReplaced { spec: card.at(draft.now) });
+    settle(draft, &card.id);
 }
 
 pub(crate) fn remove(draft: &mut Draft<'_>, id: &OperatorId) {

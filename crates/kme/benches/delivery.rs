@@ -72,7 +72,9 @@ async fn serve_here(dir: &Path, keys: u64) {
     let listen = listener.local_addr().unwrap();
     let authorities = vec![authority.certificate()];
     let guard = Guard::default();
-    let server = ServerConfig { listen, certificate: own.certificate, key: own.key, authorities, guard: guard.clone() };
+    let groups = types::mesh::Groups::Preferred;
+    let (certificate, key) = (own.certificate, own.key);
+    let server = ServerConfig { listen, certificate, key, authorities, groups, guard: guard.clone() };
     let settings = |id: &SaeId| {
         let Credential { certificate, key, authority } = authority.add(id, &entropy, now, day).unwrap();
         ClientSettings { url: format!("https://{listen}"), authority, certificate, key }

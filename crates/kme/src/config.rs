@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use types::mesh::Groups;
 use types::{Hash, Millis};
 
 use crate::id::{KEY_LEN, KmeId, SHEET_UNITS, SaeId, UNIT};
@@ -130,12 +131,27 @@ pub struct SaeConfig {
     /// Bits of key it may take a second as a master.
     #[serde(default)]
     pub quota_bps: Option<u64>,
+    /// Over which key exchange it is served.
+    #[serde(default = "preferred")]
+    pub groups: Groups,
+}
+
+fn preferred() -> Groups {
+    Groups::Preferred
 }
 
 impl SaeConfig {
     /// A SAE known by the URI `qecnet:sae/NAME`, with no limits of its own.
     pub fn new(id: SaeId) -> Self {
-        Self { id, uris: vec![], common_names: vec![], fingerprints: vec![], slaves: None, quota_bps: None }
+        Self {
+            id,
+            uris: vec![],
+            common_names: vec![],
+            fingerprints: vec![],
+            slaves: None,
+            quota_bps: None,
+            groups: Groups::Preferred,
+        }
     }
 }
 
@@ -161,6 +177,9 @@ pub struct ServerConfig {
     pub key: PathBuf,
     /// Authorities of the SAEs' certificates, PEM.
     pub authorities: Vec<PathBuf>,
+    /// Key exchange groups of the listener.
+    #[serde(default = "preferred")]
+    pub groups: Groups,
     /// Limits of connections.
     #[serde(default)]
     pub guard: Guard,

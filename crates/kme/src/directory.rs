@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use guard::{Bucket, Rate};
 use types::Hash;
+use types::mesh::Groups;
 
 use crate::config::{ConfigError, KmeConfig, SaeConfig};
 use crate::id::{KmeId, SaeId};
@@ -29,6 +30,8 @@ pub struct Identity {
 pub struct Sae {
     /// Its name.
     pub id: SaeId,
+    /// Over which key exchange it is served.
+    pub groups: Groups,
     slaves: Option<BTreeSet<SaeId>>,
     quota: Option<Mutex<Bucket>>,
     connections: AtomicUsize,
@@ -40,7 +43,8 @@ impl Sae {
             .quota_bps
             .or(quota_bps)
             .map(|bps| Mutex::new(Bucket::new(Rate { burst: burst.max(bps) as f64, per_second: bps as f64 })));
-        Self { id: config.id.clone(), slaves: config.slaves.clone(), quota, connections: AtomicUsize::new(0) }
+        let (id, groups, slaves) = (config.id.clone(), config.groups, config.slaves.clone());
+        Self { id, groups, slaves, quota, connections: AtomicUsize::new(0) }
     }
 
     /// Whether it may have keys with `slave` as their master.

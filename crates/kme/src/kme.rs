@@ -110,6 +110,8 @@ struct Reservation {
     journal: Journal,
     places: Vec<Place>,
     path: crate::peer::KeyPath,
+    /// How the connection agreed on its keys over which they are given.
+    exchange: types::mesh::Exchange,
     durable: Option<tokio::sync::oneshot::Receiver<bool>>,
     open: bool,
 }

@@ -1,6 +1,7 @@
 //! Evidence of deliveries: who got how many keys of what size over which path, never a key.
 
 use types::Hash;
+use types::mesh::Exchange;
 
 use crate::id::SaeId;
 use crate::peer::KeyPath;
@@ -29,6 +30,8 @@ pub struct DeliveryNote {
     pub size: u32,
     /// The weakest path of the keys.
     pub path: KeyPath,
+    /// How the connection agreed on its keys that they were given over.
+    pub exchange: Exchange,
 }
 
 /// Who keeps the notes.

@@ -21,6 +21,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+use types::mesh::Exchange;
 
 use crate::config::Guard;
 use crate::directory::{Directory, Identity, Sae};
@@ -64,10 +65,10 @@ pub async fn serve(listener: TcpListener, tls: Arc<ServerTls>, kme: Arc<Kme>, gu
                     shaken = shake_hands(stream, from, acceptor, &guard) => shaken,
                     () = handshake.lost() => None,
                 };
-                if let Some((stream, identity)) = shaken {
+                if let Some((stream, caller)) = shaken {
                     slot.finished();
                     drop(handshake);
-                    Connection::run(stream, from, identity, kme, guard).await;
+                    Connection::run(stream, from, caller, kme, guard).await;
                 }
             };
             tokio::select! {
@@ -85,7 +86,7 @@ async fn shake_hands(
     from: SocketAddr,
     acceptor: TlsAcceptor,
     guard: &Guard,
-) -> Option<(TlsStream, Identity)> {
+) -> Option<(TlsStream, Caller)> {
     let stream = match timeout(guard.handshake.into(), acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
@@ -99,7 +100,14 @@ async fn shake_hands(
     };
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let identity = certificate.and_then(|certificate| tls::identity(certificate));
-    identity.map(|identity| (stream, identity))
+    let exchange = tls::exchange(stream.get_ref().1);
+    identity.map(|identity| (stream, Caller { identity, exchange }))
+}
+
+/// Who came, and how the connection agreed on its keys.
+struct Caller {
+    identity: Identity,
+    exchange: Exchange,
 }
 
 /// The caller as the directory had it when it was last looked up.
@@ -111,7 +119,7 @@ struct Known {
 struct Connection {
     kme: Arc<Kme>,
     guard: Arc<Guard>,
-    identity: Identity,
+    from: Caller,
     known: Mutex<Known>,
 }
 
@@ -125,9 +133,9 @@ impl Drop for Counted {
 }
 
 impl Connection {
-    async fn run(stream: TlsStream, from: SocketAddr, identity: Identity, kme: Arc<Kme>, guard: Arc<Guard>) {
+    async fn run(stream: TlsStream, from: SocketAddr, caller: Caller, kme: Arc<Kme>, guard: Arc<Guard>) {
         let directory = kme.directory();
-        let sae = directory.identify(&identity);
+        let sae = directory.identify(&caller.identity);
         let counted = match &sae {
             Some(sae) if !sae.connect(guard.per_sae) => {
                 return tracing::warn!(%from, sae = %sae.id, "too many connections of this SAE; this one is dropped");
@@ -137,7 +145,7 @@ impl Connection {
         };
         let stream = Patient::new(stream, guard.write.into());
         let head = guard.head.into();
-        let this = Arc::new(Self { kme, guard, identity, known: Mutex::new(Known { directory, sae }) });
+        let this = Arc::new(Self { kme, guard, from: caller, known: Mutex::new(Known { directory, sae }) });
         let service = service_fn(move |request| {
             let this = Arc::clone(&this);
             async move { Ok::<_, Infallible>(this.answer(request).await) }
@@ -160,10 +168,11 @@ impl Connection {
         let directory = self.kme.directory();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if !Arc::ptr_eq(&directory, &known.directory) {
-            let sae = directory.identify(&self.identity);
+            let sae = directory.identify(&self.from.identity);
             *known = Known { directory, sae };
         }
-        known.sae.clone().ok_or(Refusal::UnknownCaller)
+        let sae = known.sae.clone().ok_or(Refusal::UnknownCaller)?;
+        if sae.groups.allow(self.from.exchange) { Ok(sae) } else { Err(Refusal::ClassicalExchange) }
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
@@ -191,7 +200,7 @@ impl Connection {
                 } else {
                     EncRequest::from_query(request.uri().query(), limits)?
                 };
-                let keys = self.kme.enc_keys(&caller, &route.sae, &wanted).await?;
+                let keys = self.kme.enc_keys(&caller, self.from.exchange, &route.sae, &wanted).await?;
                 Ok(Bytes::from_owner(container_text(&keys)))
             }
             Command::DecKeys => {
@@ -200,7 +209,7 @@ impl Connection {
                 } else {
                     DecRequest::from_query(request.uri().query(), limits)?
                 };
-                let keys = self.kme.dec_keys(&caller, &route.sae, &wanted).await?;
+                let keys = self.kme.dec_keys(&caller, self.from.exchange, &route.sae, &wanted).await?;
                 Ok(Bytes::from_owner(container_text(&keys)))
             }
         }

@@ -17,9 +17,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use types::mesh::{SignalKind, Subject};
 use types::{Hash, KeyId, NodeId};
 
-use crate::config::{AcceptSection, ForwardSection};
 use crate::counter::Counter;
-use crate::forward::{Failed, Forwards};
+use crate::forward::{Failed, Forwards, Incoming, Outgoing};
 use crate::keyring::KeyRing;
 use crate::network::{Change, Membership, Network};
 use crate::peer::{Links, Outbox};
@@ -87,8 +86,6 @@ pub(crate) struct Parts {
     pub(crate) entropy: Arc<Entropy>,
     pub(crate) ring: KeyRing,
     pub(crate) forwards: Forwards,
-    pub(crate) own_forwards: Vec<ForwardSection>,
-    pub(crate) own_accepts: Vec<AcceptSection>,
     pub(crate) report: Duration,
     pub(crate) counter: Option<Arc<Counter>>,
     pub(crate) inputs: mpsc::Sender<Input>,
@@ -312,21 +309,21 @@ impl Agent {
         self.paired = peers;
     }
 
-    /// Runs the forwards of the file and of the hub that start here, and accepts those that end here.
+    /// Runs the forwards that start here, and lets in those that end here: those that the boundary granted, and
+    /// no others.
     fn set_forwards(&mut self) {
         let me = &self.parts.me;
-        let mut own: BTreeSet<_> = self.parts.own_forwards.iter().map(|forward| (None, forward.clone())).collect();
-        let mut accepts: BTreeSet<_> = self.parts.own_accepts.iter().cloned().collect();
+        let (mut own, mut ends) = (BTreeSet::new(), BTreeSet::new());
         for Forward { id, spec } in &self.hub_forwards {
             if spec.node == *me {
                 let (listen, to, connect) = (spec.listen.clone(), spec.to.clone(), spec.connect.clone());
-                own.insert((Some(*id), ForwardSection { listen, to, connect }));
+                own.insert((*id, Outgoing { listen, to, connect }));
             }
             if spec.to == *me {
-                accepts.insert(AcceptSection { from: spec.node.clone(), connect: spec.connect.clone() });
+                ends.insert((*id, Incoming { from: spec.node.clone(), connect: spec.connect.clone() }));
             }
         }
-        self.parts.forwards.set(own, accepts);
+        self.parts.forwards.set(own, ends);
     }
 
     fn with_membership(&self, change: impl FnOnce(&mut Membership) -> Change) -> (Change, Membership, Membership) {

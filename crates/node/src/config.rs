@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use types::{BoundaryId, Millis, NodeId};
 
 use crate::counter::{self, KmeSection};
+use crate::destination::Destination;
 
 /// Everything a node reads when it starts. Paths are relative to the file's folder. Whom the node
 /// trusts, and where they listen, is in the trust file (SM-03).
@@ -32,12 +33,10 @@ pub struct NodeConfig {
     /// Its quantum links.
     #[serde(default, rename = "link")]
     pub links: Vec<LinkSection>,
-    /// TCP forwards from here, beside those the hub hands out.
-    #[serde(default, rename = "forward")]
-    pub forwards: Vec<ForwardSection>,
-    /// What peers may reach from here, beside the hub's forwards.
-    #[serde(default, rename = "accept")]
-    pub accepts: Vec<AcceptSection>,
+    /// Where forwards of the boundary may end here, each `ADDRESS:PORT` or `ADDRESS:*`; nowhere by default. Which
+    /// forwards there are is for the boundary to decide, and a file opens none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow_connect: Vec<Destination>,
     /// How applications are given keys here; not at all where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kme: Option<KmeSection>,
@@ -110,28 +109,6 @@ impl<'de> Deserialize<'de> for Span {
     }
 }
 
-/// One TCP forward: streams that come to `listen` here leave from node `to` for `connect`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ForwardSection {
-    /// Where this node listens, `host:port`.
-    pub listen: String,
-    /// The node at the other end.
-    pub to: NodeId,
-    /// Where that node connects, `host:port`. It must list the same address under `accept`.
-    pub connect: String,
-}
-
-/// What one peer may reach from here.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AcceptSection {
-    /// The node that listens.
-    pub from: NodeId,
-    /// Where this node connects for it, `host:port`.
-    pub connect: String,
-}
-
 /// A configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -198,15 +175,6 @@ impl NodeConfig {
             }
             link.check_source()?;
             link.params.params().check().map_err(|error| format!("`link` to `{}`: {error}", link.peer))?;
-        }
-        let mut taken = std::collections::BTreeSet::from([self.listen.as_str()]);
-        for forward in &self.forwards {
-            if forward.to == self.node || forward.to.is_hub() {
-                return Err(format!("`forward` on {}: `to` is another node", forward.listen));
-            }
-            if !forward.listen.ends_with(":0") && !taken.insert(&forward.listen) {
-                return Err(format!("`{}` is listened on twice: give each its own address", forward.listen));
-            }
         }
         self.kme.as_ref().map_or(Ok(()), KmeSection::check)
     }

@@ -231,6 +231,7 @@ fn directory(me: &NodeId, section: &KmeSection, list: &[SaeSpec]) -> KmeConfig {
             fingerprints,
             slaves: spec.slaves.as_ref().map(|slaves| slaves.iter().cloned().collect()),
             quota_bps: spec.quota_bps,
+            groups: spec.groups,
         }
     };
     KmeConfig {
@@ -256,6 +257,7 @@ fn server_config(section: &KmeSection, credential: &Credential) -> ServerConfig 
         certificate: credential.certificate.clone(),
         key: credential.key.clone(),
         authorities: section.authorities.clone(),
+        groups: section.groups,
         guard: guard(section),
     }
 }

@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 use types::{ForwardId, Hash, Label, NodeId};
 
-use crate::config::{AcceptSection, ForwardSection};
+use crate::destination::Destination;
 use crate::network::Network;
 use crate::stream::{self, StreamError};
 
@@ -20,6 +20,21 @@ use crate::stream::{self, StreamError};
 const MAX_STREAMS: usize = 1_024;
 /// Pause after the system gave no connection.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// A forward that starts here: streams that come to `listen` leave from node `to` for `connect`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Outgoing {
+    pub(crate) listen: String,
+    pub(crate) to: NodeId,
+    pub(crate) connect: String,
+}
+
+/// A forward that ends here: streams from node `from` leave for `connect`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Incoming {
+    pub(crate) from: NodeId,
+    pub(crate) connect: String,
+}
 
 /// A hub's forward that could not be opened.
 #[derive(Debug)]
@@ -32,35 +47,71 @@ pub(crate) struct Failed {
 pub(crate) struct Forwards {
     network: Arc<Network>,
     failures: mpsc::Sender<Failed>,
-    running: BTreeMap<(Option<ForwardId>, ForwardSection), AbortHandle>,
+    running: BTreeMap<(ForwardId, Outgoing), AbortHandle>,
     tasks: JoinSet<()>,
     accepted: Accepted,
+    /// Forwards whose end here was refused, told once.
+    refused: BTreeSet<ForwardId>,
 }
 
-/// What peers may reach from here: who, and where to.
-#[derive(Clone, Default)]
-pub(crate) struct Accepted(Arc<RwLock<BTreeSet<AcceptSection>>>);
+/// What peers may reach from here: what the boundary grants and the node's own list allows.
+#[derive(Clone)]
+pub(crate) struct Accepted {
+    granted: Arc<RwLock<BTreeSet<Incoming>>>,
+    allowed: Arc<[Destination]>,
+}
 
 impl Accepted {
-    fn set(&self, list: BTreeSet<AcceptSection>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = list;
+    /// Ends nowhere but in `allowed`, whatever is granted.
+    pub(crate) fn within(allowed: &[Destination]) -> Self {
+        Self { granted: Arc::default(), allowed: allowed.into() }
     }
 
-    fn allows(&self, from: &NodeId, connect: &str) -> bool {
-        let wanted = AcceptSection { from: from.clone(), connect: connect.to_owned() };
-        self.0.read().unwrap_or_else(PoisonError::into_inner).contains(&wanted)
+    fn set(&self, list: BTreeSet<Incoming>) {
+        *self.granted.write().unwrap_or_else(PoisonError::into_inner) = list;
     }
+
+    /// Whether the node's own list has the place that `connect` names. A name is no place.
+    fn has(&self, connect: &str) -> bool {
+        connect.parse().is_ok_and(|target| self.allowed.iter().any(|one| one.covers(&target)))
+    }
+
+    fn check(&self, from: &NodeId, connect: &str) -> Result<(), String> {
+        let wanted = Incoming { from: from.clone(), connect: connect.to_owned() };
+        if !self.granted.read().unwrap_or_else(PoisonError::into_inner).contains(&wanted) {
+            return Err(format!("`{connect}` is not a forward to this node: add it with `qecnet forward add`"));
+        }
+        if !self.has(connect) {
+            return Err(not_allowed(connect));
+        }
+        Ok(())
+    }
+}
+
+fn not_allowed(connect: &str) -> String {
+    format!(
+        "`{connect}` is not among `allow_connect` in this node's configuration: add it there to let forwards end there"
+    )
 }
 
 impl Forwards {
     pub(crate) fn new(network: Arc<Network>, accepted: Accepted, failures: mpsc::Sender<Failed>) -> Self {
-        Self { network, failures, running: BTreeMap::new(), tasks: JoinSet::new(), accepted }
+        Self { network, failures, running: BTreeMap::new(), tasks: JoinSet::new(), accepted, refused: BTreeSet::new() }
     }
 
     /// Runs exactly these forwards from here, and lets peers reach exactly these places. What runs
     /// already goes on; streams of a forward that is gone are cut.
-    pub(crate) fn set(&mut self, own: BTreeSet<(Option<ForwardId>, ForwardSection)>, accepts: BTreeSet<AcceptSection>) {
-        self.accepted.set(accepts);
+    pub(crate) fn set(&mut self, own: BTreeSet<(ForwardId, Outgoing)>, ends: BTreeSet<(ForwardId, Incoming)>) {
+        self.refused.retain(|id| ends.iter().any(|(other, _)| other == id));
+        for (id, forward) in ends.iter().filter(|(_, forward)| !self.accepted.has(&forward.connect)) {
+            if self.refused.insert(*id) {
+                let reason = not_allowed(&forward.connect);
+                tracing::warn!(forward = %id, from = %forward.from, %reason, "a forward may not end here");
+                // whoever listens for it is told with each stream, too
+                let _ = self.failures.try_send(Failed { id: *id, reason });
+            }
+        }
+        self.accepted.set(ends.into_iter().map(|(_, forward)| forward).collect());
         while self.tasks.try_join_next().is_some() {}
         self.running.retain(|forward, task| {
             let keep = own.contains(forward) && !task.is_finished();
@@ -79,15 +130,13 @@ impl Forwards {
     }
 }
 
-async fn listen(network: Arc<Network>, id: Option<ForwardId>, forward: ForwardSection, failures: mpsc::Sender<Failed>) {
-    let ForwardSection { listen, to, connect } = forward;
+async fn listen(network: Arc<Network>, id: ForwardId, forward: Outgoing, failures: mpsc::Sender<Failed>) {
+    let Outgoing { listen, to, connect } = forward;
     let listener = match bind(&listen).await {
         Ok(listener) => listener,
         Err(error) => {
             tracing::error!(%listen, %error, "a forward cannot listen: free the address or change the forward");
-            if let Some(id) = id {
-                let _ = failures.send(Failed { id, reason: format!("cannot listen on `{listen}`: {error}") }).await;
-            }
+            let _ = failures.send(Failed { id, reason: format!("cannot listen on `{listen}`: {error}") }).await;
             return;
         }
     };
@@ -158,7 +207,7 @@ pub(crate) async fn serve(network: &Network, accepted: &Accepted, session: Sessi
     let peer = session.peer().clone();
     let id = stream_id(&session);
     let Ok(raw) = session.into_raw() else { return };
-    let allowed = |connect: &str| accepted.allows(&peer, connect);
+    let allowed = |connect: &str| accepted.check(&peer, connect);
     if let Err(error) = stream::accept(raw, &network.pairs, &peer, id, allowed).await {
         tracing::warn!(from = %peer, %error, "a forwarded stream ended early");
     }

@@ -17,6 +17,7 @@ pub mod keyring;
 
 mod agent;
 mod counter;
+mod destination;
 mod forward;
 mod hub;
 mod network;
@@ -27,8 +28,9 @@ mod run;
 mod stream;
 mod vault;
 
-pub use config::{AcceptSection, ConfigError, ForwardSection, NodeConfig, Timing};
+pub use config::{ConfigError, NodeConfig, Timing};
 pub use counter::{CounterError, KmeSection, SaeSection};
+pub use destination::{Destination, ParseDestinationError};
 pub use files::{Created, FilesError};
 pub use keyring::{KeyRing, KeyRow};
 pub use run::{Node, NodeError, run};

@@ -129,7 +129,7 @@ fn endpoint(config: &NodeConfig, entropy: &Arc<Entropy>, admitted: &Admitted) ->
         let (found, wanted) = (trust.boundary().clone(), config.boundary.clone());
         return Err(NodeError::OtherBoundary { found, wanted });
     }
-    let needed = config.links.iter().map(|link| &link.peer).chain(config.forwards.iter().map(|forward| &forward.to));
+    let needed = config.links.iter().map(|link| &link.peer);
     for node in std::iter::once(&NodeId::hub()).chain(needed) {
         if trust.get(node).is_none() {
             return Err(NodeError::NotTrusted(node.clone()));
@@ -208,7 +208,7 @@ impl Node {
         let counter = open_counter(&config, &store, &entropy, &carrier).await?;
         let (urgent, urgent_inputs) = mpsc::channel(QUEUE);
         let (inputs, bulk_inputs) = mpsc::channel(QUEUE);
-        let accepted = Accepted::default();
+        let accepted = Accepted::within(&config.allow_connect);
         let (failures, failed) = mpsc::channel(64);
         let agent = Agent::new(Parts {
             me: config.node.clone(),
@@ -218,8 +218,6 @@ impl Node {
             entropy,
             ring,
             forwards: Forwards::new(Arc::clone(&network), accepted.clone(), failures),
-            own_forwards: config.forwards.clone(),
-            own_accepts: config.accepts.clone(),
             report: config.timing.report.get(),
             counter: counter.as_ref().map(|opened| Arc::clone(&opened.counter)),
             inputs: inputs.clone(),

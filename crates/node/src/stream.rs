@@ -118,7 +118,7 @@ pub(crate) async fn accept<S: AsyncRead + AsyncWrite>(
     pairs: &Pairs,
     peer: &NodeId,
     id: Hash,
-    allowed: impl Fn(&str) -> bool,
+    allowed: impl Fn(&str) -> Result<(), String>,
 ) -> Result<(), StreamError> {
     // This end may hear of an activation a little later than the peer.
     let ready = tokio::time::timeout(OPEN_LIMIT, pairs.wait_ready(peer)).await;
@@ -134,12 +134,9 @@ pub(crate) async fn accept<S: AsyncRead + AsyncWrite>(
                 _ => return Err(StreamError::Form),
             };
             send.begin().await?;
-            let local = if allowed(&onward) {
-                connect(&onward).await
-            } else {
-                Err(format!(
-                    "`{onward}` is not a forward to this node: add it with `qecnet forward add`, or under `accept`"
-                ))
+            let local = match allowed(&onward) {
+                Ok(()) => connect(&onward).await,
+                Err(why) => Err(why),
             };
             match local {
                 Ok(local) => send.frame(OPENED, &[]).await.map(|()| local),

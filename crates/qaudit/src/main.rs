@@ -89,11 +89,15 @@ fn main() -> anyhow::Result<ExitCode> {
             Err(failure) => refusal(&failure, json)?,
         },
     };
-    match answer {
-        Ok(text) => writeln!(std::io::stdout(), "{text}")?,
-        Err(text) => writeln!(std::io::stderr(), "{text}")?,
+    let told = match answer {
+        Ok(text) => writeln!(std::io::stdout(), "{text}"),
+        Err(text) => writeln!(std::io::stderr(), "{text}"),
+    };
+    match told {
+        // A reader that went away, as `head` does, changes nothing of what was found.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(exit.into()),
     }
-    Ok(exit.into())
 }
 
 /// What goes to standard output, or to standard error, and the exit code.

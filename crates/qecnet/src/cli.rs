@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
 use link::{Attack, Preset};
-use types::mesh::{Function, KeyType, Protocol, SignalKind};
+use types::mesh::{Function, Groups, KeyType, Protocol, SignalKind};
 use types::{ForwardId, IncidentId, KeyId, Millis, NodeId, OperatorId, RequestId, SaeId};
 
 /// A quantum-safe key mesh whose every change is decided by policy and recorded as evidence.
@@ -76,6 +76,9 @@ pub(crate) enum Command {
     /// Forwards of TCP streams between nodes.
     #[command(subcommand)]
     Forward(ForwardCommand),
+    /// Who may act here: their keys and the life of these.
+    #[command(subcommand)]
+    Operators(Operators),
     /// Applications that are given keys.
     #[command(subcommand)]
     Sae(SaeCommand),
@@ -110,6 +113,9 @@ pub(crate) struct Up {
     /// `mixed` for some of each.
     #[arg(long, default_value = "bbm92")]
     pub(crate) protocol: LinkProtocol,
+    /// Where forwards may end at each new node, `ADDRESS:PORT` or `ADDRESS:*`; nowhere where absent.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) allow_connect: Vec<node::Destination>,
     /// Fibre and detectors of new links: short, gys, metro (the default) or lossy.
     #[arg(long)]
     pub(crate) preset: Option<Preset>,
@@ -192,6 +198,9 @@ pub(crate) enum InitPart {
         /// Other ends of its quantum links; `hub` is the hub.
         #[arg(long = "link")]
         links: Vec<NodeId>,
+        /// Where forwards may end at it, `ADDRESS:PORT` or `ADDRESS:*`; nowhere where absent.
+        #[arg(long, value_name = "ADDRESS")]
+        allow_connect: Vec<node::Destination>,
     },
     /// An operator.
     Operator {
@@ -373,9 +382,62 @@ pub(crate) struct Assist {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum Operators {
+    /// Every operator.
+    List,
+    /// Make a key and a card to hand over: for a new operator, or the next key of one who has a key here.
+    Card {
+        /// The name.
+        id: OperatorId,
+        /// Groups the operator is in.
+        #[arg(long = "group", default_values = ["operators", "duty"])]
+        groups: Vec<String>,
+    },
+    /// Let another person act, by the card that person handed over. Needs a second person.
+    Add {
+        /// The card.
+        card: PathBuf,
+        /// Life of the key.
+        #[arg(long, default_value = "2160h")]
+        life: Millis,
+    },
+    /// Let an operator's key live longer. Needs a second person.
+    Renew {
+        /// The name.
+        id: OperatorId,
+        /// Life of the key from now on.
+        #[arg(long, default_value = "2160h")]
+        life: Millis,
+    },
+    /// Take another key for an operator, by the card that person handed over. Needs a second person.
+    Replace {
+        /// The card.
+        card: PathBuf,
+        /// Life of the key.
+        #[arg(long, default_value = "2160h")]
+        life: Millis,
+    },
+    /// Use the next key of an operator that lies here, once the boundary has taken it.
+    Adopt {
+        /// The name.
+        id: OperatorId,
+    },
+    /// Let an operator act no more. Needs a second person.
+    Remove {
+        /// The name.
+        id: OperatorId,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum Approvals {
     /// Every request that waits.
     List,
+    /// One request with all there is to know before deciding.
+    Show {
+        /// Its number.
+        request: RequestId,
+    },
     /// Approve one.
     Approve {
         /// Its number.
@@ -420,6 +482,8 @@ pub(crate) enum SaeCommand {
     Add(AddSae),
     /// Every application.
     List,
+    /// Make a new key and certificate for an application, and know it by these alone. Needs a grant.
+    Renew(RenewSae),
     /// Let an application have no more keys.
     Remove {
         /// Its name.
@@ -443,8 +507,26 @@ pub(crate) struct AddSae {
     /// Bits of key it may take a second.
     #[arg(long)]
     pub(crate) quota_bps: Option<u64>,
+    /// Key exchange it is served over: hybrid alone, or preferred, which takes classical groups too.
+    #[arg(long, default_value = "preferred")]
+    pub(crate) groups: Groups,
     /// Life of its certificate.
-    #[arg(long, default_value = "8760h")]
+    #[arg(long, default_value = "168h")]
+    pub(crate) life: Millis,
+    /// A certificate it has already (PEM), instead of making one.
+    #[arg(long)]
+    pub(crate) certificate: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RenewSae {
+    /// Its name.
+    pub(crate) id: SaeId,
+    /// Folder of its key and certificates; `saes` in the deployment's folder by default.
+    #[arg(long)]
+    pub(crate) out: Option<PathBuf>,
+    /// Life of its certificate.
+    #[arg(long, default_value = "168h")]
     pub(crate) life: Millis,
     /// A certificate it has already (PEM), instead of making one.
     #[arg(long)]

@@ -13,6 +13,7 @@ pub(crate) mod init;
 pub(crate) mod keys;
 pub(crate) mod links;
 pub(crate) mod nodes;
+pub(crate) mod operators;
 pub(crate) mod part;
 pub(crate) mod sae;
 pub(crate) mod signal;

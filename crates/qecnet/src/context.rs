@@ -1,6 +1,6 @@
 //! What every operator command needs: the deployment, the operator, the way to the hub.
 
-use api::answer::{HeldView, Outcome};
+use api::answer::{Done, HeldView, Outcome};
 use api::view::{Topic, View};
 use api::{Client, ClientError, ErrorCode, LiveStatus, Reply};
 use kernel::event;
@@ -64,16 +64,19 @@ impl Context {
     /// Has a command carried out and says so.
     pub(crate) async fn act(&self, command: event::Command, done: &str) -> Result<Exit, Fault> {
         match self.run(command).await? {
-            Reply::Done(reply) => {
-                if self.global.json {
-                    output::json(&reply)?;
-                } else {
-                    output::text(&format!("{done} (entry {})\n", reply.entry))?;
-                }
-                Ok(Exit::Ok)
-            }
+            Reply::Done(reply) => self.done(&reply, done),
             Reply::Held(held) => self.held(&held),
         }
+    }
+
+    /// Says that a command was carried out.
+    pub(crate) fn done(&self, reply: &Done, done: &str) -> Result<Exit, Fault> {
+        if self.global.json {
+            output::json(reply)?;
+        } else {
+            output::text(&format!("{done} (entry {})\n", reply.entry))?;
+        }
+        Ok(Exit::Ok)
     }
 
     /// Says that a command waits for others, and what they must do.
@@ -119,6 +122,7 @@ pub(crate) fn fault(error: ClientError) -> Fault {
         ClientError::NotTheHub { .. }
         | ClientError::BadGrant(_)
         | ClientError::BadCheckpoint(_)
+        | ClientError::BadHeld
         | ClientError::Contradiction { .. } => Exit::Trust,
         ClientError::Refused(body) => match body.code {
             ErrorCode::Unauthenticated => Exit::Trust,

@@ -13,6 +13,7 @@
 mod card;
 mod create;
 mod ports;
+pub(crate) mod whole;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -43,6 +44,10 @@ impl Deployment {
 
     pub(crate) fn cards(&self) -> PathBuf {
         self.dir.join("cards")
+    }
+
+    pub(crate) fn card(&self, name: &str) -> PathBuf {
+        self.cards().join(format!("{name}.toml"))
     }
 
     pub(crate) fn hub(&self) -> PathBuf {
@@ -77,6 +82,15 @@ impl Deployment {
         self.operators().join(format!("{operator}.key"))
     }
 
+    /// Keys and cards that operators will use once the boundary takes them.
+    pub(crate) fn next(&self) -> PathBuf {
+        self.operators().join("next")
+    }
+
+    pub(crate) fn next_key(&self, operator: &OperatorId) -> PathBuf {
+        self.next().join(format!("{operator}.key"))
+    }
+
     pub(crate) fn client_config(&self) -> PathBuf {
         self.operators().join("client.toml")
     }
@@ -93,12 +107,30 @@ impl Deployment {
     pub(crate) fn prepare(&self, up: &Up) -> Result<bool, Fault> {
         fs::create_dir_all(&self.dir).or_exit(Exit::Disk, &format!("cannot make {}", self.dir.display()))?;
         self.lock()?;
-        let fresh = !self.client_config().exists();
+        // Nothing of a deployment runs before all of it is made, so what a stopped attempt left is made anew.
+        let making = self.dir.join("up.making");
+        let fresh = making.exists() || !self.client_config().exists();
         if fresh {
+            self.clear(&making).or_exit(Exit::Disk, "cannot make room for the deployment")?;
             create::whole_mesh(self, up).or_exit(Exit::Config, "cannot make the deployment")?;
+            fs::remove_file(&making).or_exit(Exit::Disk, "cannot end the making of the deployment")?;
         }
         fs::create_dir_all(self.logs()).or_exit(Exit::Disk, "cannot make the folder of logs")?;
         Ok(fresh)
+    }
+
+    /// Says that a deployment is being made, and takes away what an earlier attempt left of its parts. Operators'
+    /// keys stay.
+    fn clear(&self, making: &Path) -> anyhow::Result<()> {
+        let parts = [self.hub(), self.nodes(), self.fibres()];
+        if making.exists() {
+            for folder in parts.iter().filter(|folder| folder.exists()) {
+                fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+            }
+        } else if let Some(folder) = parts.iter().find(|folder| folder.exists()) {
+            anyhow::bail!("{} exists, of a deployment made in parts: give another --dir", folder.display());
+        }
+        whole::write(making, "", false)
     }
 
     /// Keeps a second supervisor out of the folder until this process ends.

@@ -60,6 +60,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Fault> {
         Command::Assist(assist) => command::assist::run(&context, &assist).await,
         Command::Approvals(approvals) => command::approvals::run(&context, approvals).await,
         Command::Forward(forward) => command::forward::run(&context, forward).await,
+        Command::Operators(operators) => command::operators::run(&context, operators).await,
         Command::Sae(sae) => command::sae::run(&context, sae).await,
         Command::Audit(audit) => command::audit::run(&context, audit).await,
         Command::Console => command::console::run(&context).await,

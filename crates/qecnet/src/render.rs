@@ -1,11 +1,14 @@
 //! Views as people read them.
 
-use api::view::{ApprovalView, ForwardView, IncidentView, KeyView, LinkBrief, LinkView, NodeView, SaeView, StatusView};
+use api::held::{Checked, HeldError, What};
+use api::view::{
+    ApprovalView, ForwardView, IncidentView, KeyView, LinkBrief, LinkView, NodeView, OperatorView, SaeView, StatusView,
+};
 use kernel::record::{Principal, Response};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use types::Timestamp;
 use types::mesh::KeyState;
+use types::{OperatorId, Timestamp};
 
 use crate::table::table;
 
@@ -253,21 +256,76 @@ fn response(response: &Response) -> String {
     }
 }
 
-pub(crate) fn approvals(views: &[ApprovalView]) -> String {
-    let rows: Vec<[String; 6]> = views
-        .iter()
-        .map(|held| {
-            [
-                held.request.to_string(),
-                principal(&held.by),
-                held.summary.clone(),
-                format!("{} of {} from {}", held.approved.len(), held.needed, held.group),
-                if held.open { "waits".to_owned() } else { "ended".to_owned() },
-                time(held.expires),
-            ]
-        })
-        .collect();
-    table(["REQUEST", "ASKED BY", "WHAT", "APPROVALS", "STANDING", "EXPIRES"], &rows)
+pub(crate) fn approvals<'a>(all: impl Iterator<Item = (&'a ApprovalView, &'a Result<Checked, HeldError>)>) -> String {
+    let row = |(held, checked): (&ApprovalView, &Result<Checked, HeldError>)| {
+        let (what, why) = match checked {
+            Ok(checked) => (checked.summary.clone(), reason(checked).to_owned()),
+            Err(error) => (format!("cannot be checked: {error}"), "–".to_owned()),
+        };
+        [
+            held.request.to_string(),
+            principal(&held.by),
+            what,
+            why,
+            format!("{} of {} from {}", held.approved.len(), held.needed, held.group),
+            if held.open { "waits".to_owned() } else { "ended".to_owned() },
+            time(held.expires),
+        ]
+    };
+    let rows: Vec<[String; 7]> = all.map(row).collect();
+    table(["REQUEST", "ASKED BY", "WHAT", "WHY", "APPROVALS", "STANDING", "EXPIRES"], &rows)
+}
+
+fn reason(checked: &Checked) -> &str {
+    match &checked.what {
+        What::Command(request) => &request.reason,
+        What::Response(..) => "an incident calls for it",
+    }
+}
+
+/// All that an approver should know, from what was signed; what only the hub says comes last and is named so.
+pub(crate) fn held(view: &ApprovalView, checked: &Checked) -> String {
+    let (asked, when) = match &checked.what {
+        What::Command(request) => (format!("operator {}", request.operator), time(request.at)),
+        What::Response(incident, _) => (format!("the engine, for incident {incident}"), "–".to_owned()),
+    };
+    let names = |list: &[OperatorId]| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let mut out = format!(
+        "request   {}\nasked by  {asked}, at {when}\nwhat      {}\nwhy       {}\ndigest    {}\n",
+        view.request,
+        checked.summary,
+        reason(checked),
+        checked.digest
+    );
+    if let What::Command(request) = &checked.what
+        && let Ok(text) = serde_json::to_string(&request.command)
+    {
+        out.push_str(&format!("in full   {text}\n"));
+    }
+    out.push_str(&format!(
+        "the hub says: policy {} asks for it; {} of {} approved ({}); {} may still; it ends {}\n",
+        view.policies.join(", "),
+        view.approved.len(),
+        view.needed,
+        names(&view.approved),
+        names(&view.approvers),
+        time(view.expires)
+    ));
+    out
+}
+
+pub(crate) fn operators(all: &[OperatorView]) -> String {
+    let row = |one: &OperatorView| {
+        let standing = match (one.active, one.ending) {
+            (true, false) => "acts",
+            (true, true) => "acts, ends soon",
+            (false, _) => "ended",
+        };
+        let identity = format!("{:.16}…", one.identity.to_string());
+        [one.id.to_string(), one.groups.join(", "), standing.to_owned(), time(one.expires), identity]
+    };
+    let rows: Vec<[String; 5]> = all.iter().map(row).collect();
+    table(["OPERATOR", "GROUPS", "STANDING", "KEY ENDS", "IDENTITY"], &rows)
 }
 
 fn principal(principal: &Principal) -> String {

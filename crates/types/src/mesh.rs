@@ -57,6 +57,33 @@ macro_rules! words {
 }
 
 words! {
+    /// How the keys of a TLS connection are agreed on.
+    Exchange {
+        /// By a hybrid group: a recorded connection stays closed to a quantum computer.
+        Hybrid = 0 "hybrid",
+        /// By a classical group alone.
+        Classical = 1 "classical",
+    }
+}
+
+words! {
+    /// Which key exchange groups an application's connection may use.
+    Groups {
+        /// Hybrid ones first, and classical ones for callers that know no other.
+        Preferred = 0 "preferred",
+        /// Hybrid ones alone.
+        Hybrid = 1 "hybrid",
+    }
+}
+
+impl Groups {
+    /// Whether a connection of this kind is served.
+    pub const fn allow(self, exchange: Exchange) -> bool {
+        matches!((self, exchange), (Self::Preferred, _) | (Self::Hybrid, Exchange::Hybrid))
+    }
+}
+
+words! {
     /// What a node is for; its permissions derive from it (SM-07b).
     Function {
         /// Power grid.

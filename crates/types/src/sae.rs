@@ -7,7 +7,7 @@ use std::str::FromStr;
 use minicbor::{Decode, Decoder, Encode};
 use serde::{Deserialize, Serialize};
 
-use crate::mesh::{KeyPath, SaeRole};
+use crate::mesh::{Exchange, Groups, KeyPath, SaeRole};
 use crate::{Hash, Label, NodeId, Timestamp, cbor};
 
 /// Longest name of a SAE or KME, in bytes.
@@ -120,6 +120,9 @@ pub struct SaeSpec {
     /// Bits of key it may take a second as a master; the node's default where absent.
     #[n(4)]
     pub quota_bps: Option<u64>,
+    /// Over which key exchange it is served.
+    #[n(5)]
+    pub groups: Groups,
 }
 
 /// Where SAEs find the KME of a node.
@@ -166,6 +169,9 @@ pub struct Handout {
     /// The evidence of each key, where there are at most [`NAMED_KEYS`]; else empty.
     #[n(9)]
     pub named: Vec<Hash>,
+    /// How the connections agreed on their keys over which they were given.
+    #[n(10)]
+    pub exchange: Exchange,
 }
 
 /// The digest of a list of keys that goes on with one more key.
@@ -205,7 +211,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{Handout, NAMED_KEYS};
-    use crate::mesh::{KeyPath, SaeRole};
+    use crate::mesh::{Exchange, KeyPath, SaeRole};
     use crate::{Hash, Timestamp, cbor};
 
     proptest! {
@@ -224,6 +230,7 @@ mod tests {
                 since: Timestamp::from_millis(1),
                 digest: Hash::ZERO,
                 named: vec![],
+                exchange: Exchange::Hybrid,
             };
             let mut count = 0_u8;
             for keys in &requests {

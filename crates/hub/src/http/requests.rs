@@ -34,9 +34,9 @@ impl App {
         if !self.gate.lets_ask(&signed.request.operator) {
             return Err(ErrorCode::TooMany.into());
         }
-        if let Command::AddOperator { spec } | Command::ReplaceOperator { spec } = &signed.request.command {
+        if let Command::AddOperator { card } | Command::ReplaceOperator { card } = &signed.request.command {
             // An identity that is none could never sign: it is refused before anything is recorded.
-            crypto::IdentityPublic::from_bytes(&spec.identity).map_err(|_| ErrorCode::Malformed)?;
+            crypto::IdentityPublic::from_bytes(&card.identity).map_err(|_| ErrorCode::Malformed)?;
         }
         let (operator, command) = (signed.request.operator.clone(), signed.request.command.clone());
         if let Command::Read { what } = &command

@@ -64,6 +64,7 @@ fn commands() -> Vec<(&'static str, Command)> {
         fingerprint: Hash::ZERO,
         slaves: None,
         quota_bps: None,
+        groups: types::mesh::Groups::Preferred,
     };
     let digest = Hash::ZERO;
     vec![

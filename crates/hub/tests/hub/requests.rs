@@ -110,7 +110,8 @@ async fn a_client_refuses_a_hub_or_a_log_it_has_not_pinned() {
 
     let mut config = deployment.client_config(hub.http_address());
     config.tls_pin = other.created.http_pin;
-    let client = api::Client::new(config, "op1".parse().unwrap(), deployment.key("op1")).unwrap();
+    let client =
+        api::Client::new(config, "op1".parse().unwrap(), deployment.key("op1")).unwrap().with_reason("a drill");
     let error = client.run(status()).await.unwrap_err();
     assert!(matches!(error, ClientError::NotTheHub { .. }), "{error}");
     hub.stop().await;

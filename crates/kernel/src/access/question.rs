@@ -1,6 +1,6 @@
 //! From a command to the question policy is asked.
 
-use types::mesh::{ForwardSpec, Subject};
+use types::mesh::{ForwardSpec, Groups, Subject};
 use types::sae::SaeSpec;
 use types::{BoundaryId, Hash, Label, OperatorId, RequestId, cbor};
 
@@ -106,7 +106,7 @@ fn about(draft: &Draft<'_>, asker: &OperatorId, command: &Command) -> Result<(Ac
         }
         Command::AddSae { spec } => {
             saes::check(draft, spec)?;
-            (Action::AddSae, sae(draft, spec)?, Facts::None)
+            (Action::AddSae, sae(draft, spec)?, Facts::Hybrid(spec.groups == Groups::Hybrid))
         }
         Command::RemoveSae { id } => {
             let known = draft.state.sae(id).ok_or(Refusal::NoSuchSae)?;
@@ -117,17 +117,17 @@ fn about(draft: &Draft<'_>, asker: &OperatorId, command: &Command) -> Result<(Ac
             let known = draft.state.sae(id).ok_or(Refusal::NoSuchSae)?;
             (Action::RenewSae, sae(draft, &known.spec)?, Facts::None)
         }
-        Command::AddOperator { spec } => {
-            operators::check_add(draft, spec)?;
-            (Action::AddOperator, operator(draft, &spec.id), Facts::None)
+        Command::AddOperator { card } => {
+            operators::check_add(draft, card)?;
+            (Action::AddOperator, operator(draft, &card.id), Facts::None)
         }
-        Command::RenewOperator { id, expires } => {
-            operators::check_renew(draft, id, *expires)?;
+        Command::RenewOperator { id, life } => {
+            operators::check_renew(draft, id, *life)?;
             (Action::RenewOperator, operator(draft, id), Facts::None)
         }
-        Command::ReplaceOperator { spec } => {
-            operators::check_replace(draft, spec)?;
-            (Action::ReplaceOperator, operator(draft, &spec.id), Facts::None)
+        Command::ReplaceOperator { card } => {
+            operators::check_replace(draft, card)?;
+            (Action::ReplaceOperator, operator(draft, &card.id), Facts::None)
         }
         Command::RemoveOperator { id } => {
             operators::check_remove(draft, id)?;

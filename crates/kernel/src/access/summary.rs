@@ -3,7 +3,7 @@
 
 use types::IncidentId;
 
-use crate::event::{Command, OperatorSpec};
+use crate::event::{Command, OperatorCard};
 use crate::record::Response;
 use crate::state::identity_hash;
 
@@ -36,13 +36,16 @@ pub fn of_command(command: &Command) -> String {
             let slaves = spec.slaves.as_ref().map_or("every other".to_owned(), |slaves| {
                 slaves.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
             });
-            format!("let {} have keys at {} with {slaves} (certificate {})", spec.id, spec.node, spec.fingerprint)
+            format!(
+                "let {} have keys at {} with {slaves} over {} groups (certificate {})",
+                spec.id, spec.node, spec.groups, spec.fingerprint
+            )
         }
         Command::RenewSae { id, fingerprint } => format!("know {id} by the certificate {fingerprint} alone"),
         Command::RemoveSae { id } => format!("let {id} have no more keys"),
-        Command::AddOperator { spec } => format!("let operator {} act {}", spec.id, of_operator(spec)),
-        Command::RenewOperator { id, expires } => format!("let the key of operator {id} live until {expires}"),
-        Command::ReplaceOperator { spec } => format!("take another key for operator {} {}", spec.id, of_operator(spec)),
+        Command::AddOperator { card } => format!("let operator {} act {}", card.id, of_operator(card)),
+        Command::RenewOperator { id, life } => format!("let the key of operator {id} live for {life} more"),
+        Command::ReplaceOperator { card } => format!("take another key for operator {} {}", card.id, of_operator(card)),
         Command::RemoveOperator { id } => format!("let operator {id} act no more"),
         Command::Approve { request, .. } => format!("approve {request}"),
         Command::Deny { request, .. } => format!("deny {request}"),
@@ -51,9 +54,9 @@ pub fn of_command(command: &Command) -> String {
     }
 }
 
-fn of_operator(spec: &OperatorSpec) -> String {
-    let groups = if spec.groups.is_empty() { "no group".to_owned() } else { spec.groups.join(", ") };
-    format!("in {groups} until {} (identity {})", spec.expires, identity_hash(&spec.identity))
+fn of_operator(card: &OperatorCard) -> String {
+    let groups = if card.groups.is_empty() { "no group".to_owned() } else { card.groups.join(", ") };
+    format!("in {groups} for {} (identity {})", card.life, identity_hash(&card.identity))
 }
 
 /// A response of the engine in words.

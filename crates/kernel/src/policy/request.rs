@@ -196,6 +196,8 @@ pub enum Facts {
     Severity(Severity),
     /// Of assisted mode: on or off.
     On(bool),
+    /// Of an application: whether it is served over a hybrid key exchange alone.
+    Hybrid(bool),
 }
 
 /// One question to policy.
@@ -252,6 +254,7 @@ impl Facts {
             Self::Signal { .. } => 2,
             Self::Severity(_) => 3,
             Self::On(_) => 4,
+            Self::Hybrid(_) => 25,
         }
     }
 }
@@ -461,6 +464,7 @@ impl Request {
                 context.push(attribute("severity", names.reference("Severity", severity.as_str())?));
             }
             Facts::On(on) => context.push(attribute("on", Expr::new_bool(*on))),
+            Facts::Hybrid(hybrid) => context.push(attribute("hybrid", Expr::new_bool(*hybrid))),
         }
         Ok(context)
     }

@@ -1,7 +1,7 @@
 //! Who may act, and for how long: added, renewed, replaced and removed by two people (S15), and why
 //! what is critical is asked for (U3).
 
-use kernel::event::{Command, Event, Genesis, NodeSpec, OperatorSpec, Settings};
+use kernel::event::{Command, Event, Genesis, NodeSpec, OperatorCard, Settings};
 use kernel::operators::{LIFE, LONGEST_LIFE, NOTICE};
 use kernel::policy::DEFAULT_POLICY;
 use kernel::record::{Record, Refusal};
@@ -11,8 +11,9 @@ use types::{Hash, Millis, OperatorId, Timestamp};
 
 use crate::{World, boundary, grant_in, held_in, name, person, refusal, restore};
 
-fn spec(world: &World, id: &str, groups: &[&str], key: &str) -> OperatorSpec {
-    OperatorSpec { identity: key.into(), expires: world.now + LIFE, ..person(id, groups) }
+fn card(id: &str, groups: &[&str], key: &str) -> OperatorCard {
+    let groups = groups.iter().map(|group| (*group).to_owned()).collect();
+    OperatorCard { id: name(id), groups, identity: key.into(), life: LIFE }
 }
 
 impl World {
@@ -30,7 +31,7 @@ impl World {
 #[test]
 fn s15_operators_are_added_by_two_people() {
     let mut world = World::new();
-    let add = Command::AddOperator { spec: spec(&world, "op6", &["duty", "operators"], "key 6") };
+    let add = Command::AddOperator { card: card("op6", &["duty", "operators"], "key 6") };
     assert!(grant_in(&world.ask("op1", add.clone())).is_none(), "one person alone");
     assert!(grant_in(&world.ask("op1", add.clone())).is_none(), "nor by asking twice");
     assert!(refusal(&world.ask("op6", Command::Read { what: "status".to_owned() })).is_some());
@@ -45,12 +46,12 @@ fn s15_operators_are_added_by_two_people() {
 fn s15_the_same_identity_twice_is_refused() {
     let mut world = World::new();
     for key in ["op1", "op3"] {
-        let twin = Command::AddOperator { spec: spec(&world, "op6", &["duty"], key) };
+        let twin = Command::AddOperator { card: card("op6", &["duty"], key) };
         assert_eq!(refusal(&world.ask("op1", twin)), Some(Refusal::IdentityTaken));
     }
-    let replace = Command::ReplaceOperator { spec: spec(&world, "op3", &["operators"], "second key") };
+    let replace = Command::ReplaceOperator { card: card("op3", &["operators"], "second key") };
     world.agreed("op1", "op2", &replace);
-    let back = Command::ReplaceOperator { spec: spec(&world, "op3", &["operators"], "op3") };
+    let back = Command::ReplaceOperator { card: card("op3", &["operators"], "op3") };
     assert_eq!(refusal(&world.ask("op1", back)), Some(Refusal::IdentityTaken), "a key that was replaced stays so");
 
     let founders = |second: &str| {
@@ -99,7 +100,7 @@ fn s15_a_key_that_expired_is_refused_by_name_and_announced_before() {
     assert_eq!(announced(&told), 5, "{told:?}");
     assert_eq!(announced(&world.tick()), 0, "once");
     for id in ["op1", "op2"] {
-        let renew = Command::RenewOperator { id: name(id), expires: world.now + LIFE };
+        let renew = Command::RenewOperator { id: name(id), life: LIFE };
         let (asker, approver) = if id == "op1" { ("op1", "op2") } else { ("op2", "op1") };
         let done = world.agreed(asker, approver, &renew);
         assert!(done.iter().any(|record| matches!(record, Record::IncidentSettled { .. })), "{done:?}");
@@ -109,7 +110,7 @@ fn s15_a_key_that_expired_is_refused_by_name_and_announced_before() {
     assert_eq!(refusal(&world.ask("op1", look())), None);
     world.tick();
     assert!(world.state.operator(&name("op3")).unwrap().expired);
-    let forever = Command::RenewOperator { id: name("op3"), expires: world.now + LONGEST_LIFE + Millis::new(1) };
+    let forever = Command::RenewOperator { id: name("op3"), life: Millis::new(LONGEST_LIFE.get() + 1) };
     assert_eq!(refusal(&world.ask("op1", forever)), Some(Refusal::OutOfBounds));
 }
 
@@ -118,7 +119,7 @@ fn s15_a_key_that_expired_is_refused_by_name_and_announced_before() {
 fn s15_an_expired_key_approves_nothing() {
     let mut world = World::new();
     world.isolate_n2();
-    let renew = Command::RenewOperator { id: name("op1"), expires: world.now + LIFE + LIFE };
+    let renew = Command::RenewOperator { id: name("op1"), life: Millis::from_days(180) };
     world.agreed("op1", "op2", &renew);
     world.wait(Millis::new(LIFE.get() - 60_000));
     let held = world.held("op1", restore("n2"));
@@ -134,13 +135,13 @@ fn s15_a_replaced_operator_loses_what_was_open() {
     let mut world = World::new();
     world.isolate_n2();
     let held = world.held("op2", restore("n2"));
-    let replace = Command::ReplaceOperator { spec: spec(&world, "op2", &["duty", "operators"], "second key") };
+    let replace = Command::ReplaceOperator { card: card("op2", &["duty", "operators"], "second key") };
     let done = world.agreed("op1", "op5", &replace);
     assert!(done.contains(&Record::HeldEnded { request: held.0, by: None }), "{done:?}");
     assert_eq!(world.state.operator(&name("op2")).unwrap().identity, b"second key");
     let revoked = world.revoke("op2");
     assert!(!revoked.is_empty());
-    let back = Command::ReplaceOperator { spec: spec(&world, "op2", &["duty", "operators"], "third key") };
+    let back = Command::ReplaceOperator { card: card("op2", &["duty", "operators"], "third key") };
     world.agreed("op1", "op5", &back);
     assert!(world.state.operator(&name("op2")).unwrap().is_in_good_standing(), "by two people, with another key");
 }
@@ -155,7 +156,7 @@ fn s15_the_last_two_of_a_group_stay() {
     assert!(world.state.operator(&name("op5")).is_none());
     for id in ["op1", "op2"] {
         assert_eq!(refusal(&world.ask("op1", remove(id))), Some(Refusal::TooFewApprovers));
-        let demote = Command::ReplaceOperator { spec: spec(&world, id, &["operators"], "other key") };
+        let demote = Command::ReplaceOperator { card: card(id, &["operators"], "other key") };
         assert_eq!(refusal(&world.ask("op1", demote)), Some(Refusal::TooFewApprovers));
     }
     assert_eq!(refusal(&world.ask("op1", remove("op9"))), Some(Refusal::NoSuchOperator));

@@ -4,15 +4,16 @@ use kernel::effect::Effect;
 use kernel::event::{Command, Event};
 use kernel::record::{Record, Refusal};
 use kernel::step;
-use types::mesh::{KeyPath, SaeRole};
+use types::mesh::{Exchange, Groups, KeyPath, SaeRole};
 use types::sae::{Handout, KmeSpec, SaeSpec};
 use types::{Hash, NodeId};
 
 use crate::{World, decision, detected, name, refusal};
+use kernel::policy::DEFAULT_POLICY;
 
 fn spec(id: &str, node: &str) -> SaeSpec {
     let fingerprint = types::Label::IDENTITY.hash(&[id.as_bytes()]);
-    SaeSpec { id: name(id), node: name(node), fingerprint, slaves: None, quota_bps: None }
+    SaeSpec { id: name(id), node: name(node), fingerprint, slaves: None, quota_bps: None, groups: Groups::Preferred }
 }
 
 fn add(world: &mut World, spec: SaeSpec) -> Vec<Record> {
@@ -33,6 +34,7 @@ fn handout(keys: u8) -> Handout {
         since: types::Timestamp::from_millis(1),
         digest: Hash::ZERO,
         named: vec![],
+        exchange: Exchange::Hybrid,
     };
     (0..keys).for_each(|key| handout.add(&[Hash::new([key; 32])]));
     handout
@@ -127,4 +129,42 @@ fn saes_of_an_isolated_node_are_not_served() {
     world.happen(event);
     assert_eq!(world.state.served_saes().map(|spec| spec.id.as_str()).collect::<Vec<_>>(), ["a1"]);
     assert_eq!(refusal(&world.happen(Event::KmeUp { node: name("n2"), kme })), Some(Refusal::NoSuchNode));
+}
+
+/// S15: policy can demand that applications are served over hybrid key exchange alone.
+#[test]
+fn s15_policy_may_demand_hybrid_key_exchange_of_applications() {
+    let demand = "@id(\"hybrid-alone\") forbid (principal, action == Action::\"add_sae\", resource) \
+                  unless { context.hybrid };";
+    let mut world = World::under(&format!("{DEFAULT_POLICY}\n{demand}\n"));
+    let add = |groups| Command::AddSae { spec: SaeSpec { groups, ..spec("a1", "n1") } };
+    let denied = world.ask("op1", add(Groups::Preferred));
+    assert_eq!(decision(&denied), Some((false, vec!["hybrid-alone".to_owned()])));
+    let grant = world.granted("op1", add(Groups::Hybrid));
+    world.present("op1", add(Groups::Hybrid), grant);
+    assert_eq!(world.state.sae(&name("a1")).unwrap().spec.groups, Groups::Hybrid);
+}
+
+/// S15: a renewed application is known by its new certificate alone, and keeps its account.
+#[test]
+fn s15_an_application_is_renewed_and_keeps_its_account() {
+    let mut world = World::new();
+    for id in ["a1", "a2"] {
+        let add = Command::AddSae { spec: spec(id, "n1") };
+        let grant = world.granted("op1", add.clone());
+        world.present("op1", add, grant);
+    }
+    world.happen(account(1, vec![handout(3)]));
+    let before = world.state.sae(&name("a1")).unwrap().clone();
+    let renew = |fingerprint| Command::RenewSae { id: name("a1"), fingerprint };
+    let fresh = Hash::new([77; 32]);
+    assert_eq!(refusal(&world.ask("op1", renew(spec("a2", "n1").fingerprint))), Some(Refusal::NameTaken));
+    let grant = world.granted("op1", renew(fresh));
+    world.present("op1", renew(fresh), grant);
+    let after = world.state.sae(&name("a1")).unwrap();
+    assert_eq!((after.spec.fingerprint, after.as_master, after.since), (fresh, 3, before.since));
+    let repeated = world.ask("op1", renew(fresh));
+    assert_eq!(refusal(&repeated), None, "the command may be repeated");
+    let stranger = Command::RenewSae { id: name("a9"), fingerprint: fresh };
+    assert_eq!(refusal(&world.ask("op1", stranger)), Some(Refusal::NoSuchSae));
 }

@@ -66,7 +66,7 @@ fn operator_questions() -> Vec<Question> {
         question("signal operator", Action::Signal, other(), signal()),
         question("add_forward", Action::AddForward, forward(Function::Grid, Function::Lng), Facts::None),
         question("remove_forward", Action::RemoveForward, forward(Function::Grid, Function::Lng), Facts::None),
-        question("add_sae", Action::AddSae, sae(), Facts::None),
+        question("add_sae", Action::AddSae, sae(), Facts::Hybrid(false)),
         question("renew_sae", Action::RenewSae, sae(), Facts::None),
         question("remove_sae", Action::RemoveSae, sae(), Facts::None),
         question("add_operator", Action::AddOperator, other(), Facts::None),

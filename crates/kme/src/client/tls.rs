@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore};
+use types::mesh::Groups;
 
 use super::{ClientSettings, own_key};
 use crate::server::{TlsError, certificates, file_error, sae_provider};
@@ -12,7 +13,7 @@ pub(super) fn config(settings: &ClientSettings) -> Result<Arc<ClientConfig>, Tls
     for certificate in certificates(&settings.authority)? {
         roots.add(certificate).map_err(|error| file_error(&settings.authority, &error))?;
     }
-    let mut config = ClientConfig::builder_with_provider(Arc::new(sae_provider()))
+    let mut config = ClientConfig::builder_with_provider(Arc::new(sae_provider(Groups::Preferred)))
         .with_protocol_versions(&[&TLS13, &TLS12])?
         .with_root_certificates(roots)
         .with_client_auth_cert(certificates(&settings.certificate)?, own_key(settings)?)?;

@@ -14,6 +14,7 @@ use crate::peer::KeyPath;
 use crate::secret::KeyBytes;
 use crate::served::{Denied, Fetched, Source};
 use crate::wire::{DecRequest, DeliveredKey, Refusal};
+use types::mesh::Exchange;
 
 impl Kme {
     /// Get key with key IDs (clause 5.3), for `caller` as a slave of `master`. All keys, or none.
@@ -23,6 +24,7 @@ impl Kme {
     pub async fn dec_keys(
         self: &Arc<Self>,
         caller: &Arc<Sae>,
+        exchange: Exchange,
         master: &SaeId,
         request: &DecRequest,
     ) -> Result<Vec<DeliveredKey>, Refusal> {
@@ -38,7 +40,7 @@ impl Kme {
         }
         let (fetched, durable) = self.mark_fetched(caller, master, &wanted)?;
         durable.await.map_err(|_| Refusal::Storage)?;
-        self.note_fetched(caller, master, &keys, &fetched);
+        self.note_fetched((caller, exchange), master, &keys, &fetched);
         Ok(keys)
     }
 
@@ -80,7 +82,13 @@ impl Kme {
         Ok((fetched, durable))
     }
 
-    fn note_fetched(&self, caller: &Sae, master: &SaeId, keys: &[DeliveredKey], fetched: &Fetched) {
+    fn note_fetched(
+        &self,
+        (caller, exchange): (&Sae, Exchange),
+        master: &SaeId,
+        keys: &[DeliveredKey],
+        fetched: &Fetched,
+    ) {
         let longest = keys.iter().map(|key| key.key.expose().len()).max().unwrap_or(0);
         self.evidence.delivered(DeliveryNote {
             kind: DeliveryKind::Slave,
@@ -89,6 +97,7 @@ impl Kme {
             keys: keys.iter().map(|key| key.id.evidence()).collect(),
             size: 8 * longest as u32,
             path: fetched.path.unwrap_or(KeyPath::Kem),
+            exchange,
         });
         self.soil(fetched.sheets.iter().map(|(tag, _)| *tag));
     }

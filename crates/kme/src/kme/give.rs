@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use store::Changes;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
+use types::mesh::Exchange;
 
 use super::{Kme, Line, Reservation, lock};
 use crate::directory::Sae;
@@ -43,9 +44,16 @@ impl Kme {
     pub async fn enc_keys(
         self: &Arc<Self>,
         caller: &Arc<Sae>,
+        exchange: Exchange,
         slave: &SaeId,
         request: &EncRequest,
     ) -> Result<Vec<DeliveredKey>, Refusal> {
+        // The one in the path has the key already: whoever names it again means somebody else.
+        if request.additional.contains(slave) {
+            return Err(Refusal::Malformed(format!(
+                "additional_slave_SAE_IDs shall not name `{slave}`, the slave itself"
+            )));
+        }
         let directory = self.directory();
         let target = self.target(&directory, caller, slave)?;
         for sae in &request.additional {
@@ -56,17 +64,23 @@ impl Kme {
             return Err(Refusal::Quota);
         }
         let line = self.line(&caller.id, slave, &target);
-        let given = self.give(&line, request).await;
+        let given = self.give(&line, exchange, request).await;
         if given.is_err() {
             caller.refund(bits);
         }
         given
     }
 
-    async fn give(self: &Arc<Self>, line: &Arc<Line>, request: &EncRequest) -> Result<Vec<DeliveredKey>, Refusal> {
-        let reservation = self.reserve(line, request).await?;
+    async fn give(
+        self: &Arc<Self>,
+        line: &Arc<Line>,
+        exchange: Exchange,
+        request: &EncRequest,
+    ) -> Result<Vec<DeliveredKey>, Refusal> {
+        let mut reservation = self.reserve(line, request).await?;
+        reservation.exchange = exchange;
         let keys = self.cut(&reservation.places).await?;
-        if request.additional.iter().all(|sae| *sae == line.slave) {
+        if request.additional.is_empty() {
             return self.hand_over(reservation, keys, vec![line.slave.clone()], request.size).await;
         }
         // In a task of its own: a caller that hangs up must not leave copies with other KMEs.
@@ -91,6 +105,7 @@ impl Kme {
             keys: keys.iter().map(|key| key.id.evidence()).collect(),
             size,
             path: reservation.path,
+            exchange: reservation.exchange,
         });
         self.soil(reservation.places.iter().map(|place| place.tag));
         reservation.settle();
@@ -159,7 +174,9 @@ impl Kme {
         drop(shelf);
         self.keep_up(line, free);
         let (line, journal) = (Arc::clone(line), self.journal.clone());
-        Ok(Ok(Reservation { line, journal, places: taken.places, path: taken.path, durable, open: true }))
+        // whoever gives them out says over what
+        let exchange = Exchange::Classical;
+        Ok(Ok(Reservation { line, journal, places: taken.places, path: taken.path, exchange, durable, open: true }))
     }
 
     fn send_marks(&self, line: &Arc<Line>, marks: Vec<Mark>, wait: bool) -> Option<oneshot::Receiver<bool>> {

@@ -39,7 +39,7 @@ impl Kme {
     ) -> Result<Vec<DeliveredKey>, Refusal> {
         let mut homes: BTreeMap<KmeId, Vec<SaeId>> = BTreeMap::new();
         let directory = self.directory();
-        for slave in request.additional.iter().filter(|slave| **slave != reservation.line.slave) {
+        for slave in &request.additional {
             let kme = match directory.home(slave) {
                 Some(Home::Here) => &self.config.id,
                 Some(Home::At(kme)) => kme,
@@ -72,8 +72,7 @@ impl Kme {
             return Err(if confirmed { Refusal::Storage } else { Refusal::PeerDown });
         }
         let slaves = std::iter::once(reservation.line.slave.clone());
-        let others = request.additional.iter().filter(|slave| **slave != reservation.line.slave).cloned();
-        let slaves = slaves.chain(others).collect();
+        let slaves = slaves.chain(request.additional.iter().cloned()).collect();
         self.hand_over(reservation, keys, slaves, request.size).await
     }
 

@@ -1,8 +1,8 @@
-//! TLS of the SAEs' listener: 1.3 or 1.2, both sides with certificates.
+//! TLS 1.3 of the SAEs' listener, both sides with certificates.
 //!
-//! X25519MLKEM768 comes first. X25519 and P-256 are allowed after it, because encryptors of today offer nothing
-//! else: on such a connection keys are only as safe from a recorded handshake as those groups are. Where all SAEs
-//! can do better, place the listener behind the mesh's own tunnel.
+//! X25519MLKEM768 comes first, and with `groups = "hybrid"` it is all there is. Otherwise X25519, P-256 and P-384
+//! are allowed after it, because encryptors of today offer nothing else: on such a connection keys are only as safe
+//! from a recorded handshake as those groups are, and each delivery says so.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -12,12 +12,15 @@ use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs as provider};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{NoServerSessionStorage, ParsedCertificate, ServerConfig, WebPkiClientVerifier};
-use rustls::version::{TLS12, TLS13};
-use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
+use rustls::version::TLS13;
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, NamedGroup, RootCertStore, SignatureScheme,
+};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use tokio_rustls::TlsAcceptor;
 use types::Hash;
+use types::mesh::{Exchange, Groups};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -78,7 +81,7 @@ fn read(config: &config::ServerConfig, kme: &Arc<Kme>) -> Result<Arc<ServerConfi
             roots.add(certificate).map_err(|error| file_error(path, &error))?;
         }
     }
-    let provider = Arc::new(sae_provider());
+    let provider = Arc::new(sae_provider(config.groups));
     let algorithms = provider.signature_verification_algorithms;
     let authorities = if roots.is_empty() {
         None
@@ -88,7 +91,7 @@ fn read(config: &config::ServerConfig, kme: &Arc<Kme>) -> Result<Arc<ServerConfi
     let verifier = SaeVerifier { authorities, algorithms, kme: Arc::downgrade(kme) };
     let key = PrivateKeyDer::from_pem_file(&config.key).map_err(|error| file_error(&config.key, &error))?;
     let mut server = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&TLS13, &TLS12])?
+        .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(Arc::new(verifier))
         .with_single_cert(certificates(&config.certificate)?, key)?;
     // Every connection proves its certificate anew: a SAE that was removed does not come back by a ticket.
@@ -99,11 +102,20 @@ fn read(config: &config::ServerConfig, kme: &Arc<Kme>) -> Result<Arc<ServerConfi
 }
 
 /// Groups and suites for SAEs, on both sides.
-pub(crate) fn sae_provider() -> CryptoProvider {
+pub(crate) fn sae_provider(groups: Groups) -> CryptoProvider {
     let mut provider = provider::default_provider();
     use rustls::crypto::aws_lc_rs::kx_group::{SECP256R1, SECP384R1, X25519, X25519MLKEM768};
-    provider.kx_groups = vec![X25519MLKEM768, X25519, SECP256R1, SECP384R1];
+    provider.kx_groups = match groups {
+        Groups::Hybrid => vec![X25519MLKEM768],
+        Groups::Preferred => vec![X25519MLKEM768, X25519, SECP256R1, SECP384R1],
+    };
     provider
+}
+
+/// How a connection agreed on its keys.
+pub(super) fn exchange(connection: &rustls::ServerConnection) -> Exchange {
+    let group = connection.negotiated_key_exchange_group().map(|group| group.name());
+    if group == Some(NamedGroup::X25519MLKEM768) { Exchange::Hybrid } else { Exchange::Classical }
 }
 
 pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

@@ -54,6 +54,9 @@ pub enum Refusal {
     /// The caller's certificate names no SAE of this KME.
     #[error("the certificate does not name a SAE of this KME")]
     UnknownCaller,
+    /// The caller is served over a hybrid key exchange alone.
+    #[error("this SAE is given keys over a hybrid key exchange (X25519MLKEM768) alone")]
+    ClassicalExchange,
     /// The caller may not have this key, or keys with this SAE.
     #[error("this SAE is not entitled to the keys specified")]
     NotEntitled,
@@ -75,7 +78,7 @@ impl Refusal {
     /// 400, 401 or 503: the only codes of the standard beside 200.
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::UnknownCaller | Self::NotEntitled => StatusCode::UNAUTHORIZED,
+            Self::UnknownCaller | Self::ClassicalExchange | Self::NotEntitled => StatusCode::UNAUTHORIZED,
             Self::Empty | Self::Quota | Self::PeerDown | Self::Storage => StatusCode::SERVICE_UNAVAILABLE,
             Self::SizeNotBytes
             | Self::MandatoryUnsupported(_)

@@ -152,6 +152,9 @@ impl RawEnc {
             return Err(Refusal::OptionalUnhandled(names(optional.iter().flat_map(Map::keys))));
         }
         let mut additional = Vec::new();
+        if self.additional_slave_SAE_IDs.as_ref().is_some_and(Vec::is_empty) {
+            return Err(Refusal::Malformed("additional_slave_SAE_IDs shall name a SAE, or be absent".to_owned()));
+        }
         for text in self.additional_slave_SAE_IDs.unwrap_or_default() {
             let sae: SaeId = text.parse().map_err(|error| Refusal::Malformed(format!("{error}")))?;
             if !additional.contains(&sae) {

@@ -19,6 +19,7 @@ use store::{Store, StoreHandle, VaultName};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use types::mesh::Groups;
 use types::{Millis, Timestamp};
 
 pub(crate) fn entropy() -> Arc<Entropy> {
@@ -210,6 +211,11 @@ impl World {
     }
 
     pub(crate) async fn start_guarded(&self, config: KmeConfig, guard: Guard) -> Site {
+        self.start_with(config, guard, Groups::Preferred).await
+    }
+
+    /// As [`Self::start`], with a listener of these key exchange groups.
+    pub(crate) async fn start_with(&self, config: KmeConfig, guard: Guard, groups: Groups) -> Site {
         let dir = self.path(config.id.as_str());
         std::fs::create_dir_all(&dir).unwrap();
         let (file, boundary, master) = (dir.join("store.db"), "site".parse().unwrap(), MasterKey::from_bytes(&[3; 32]));
@@ -241,6 +247,7 @@ impl World {
             certificate: own.certificate,
             key: own.key,
             authorities: vec![authority.certificate()],
+            groups,
             guard: guard.clone(),
         };
         let tls = Arc::new(ServerTls::load(&server, &kme).unwrap());

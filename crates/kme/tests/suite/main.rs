@@ -3,6 +3,7 @@
 mod clients;
 mod conformance;
 mod delivery;
+mod exchange;
 mod faults;
 mod fixture;
 mod restart;

@@ -16,15 +16,14 @@ fn the_least_config_has_the_documented_defaults() {
     let config = load(LEAST).unwrap();
     assert_eq!(config.timing.report.0, Millis::from_secs(5));
     assert!(config.files.store.ends_with("store.db") && config.files.store.is_absolute());
-    assert!(config.links.is_empty() && config.forwards.is_empty() && config.accepts.is_empty());
+    assert!(config.links.is_empty() && config.allow_connect.is_empty());
 }
 
 #[test]
 fn what_is_written_is_read_again() {
     let text = format!(
-        "{LEAST}[timing]\nreport = \"500ms\"\n[[link]]\npeer = \"n1\"\nfibre = \"127.0.0.1:9\"\n\
-         params = {{ pulse_rate_hz = 1000000, length_km = 2.5 }}\n[[forward]]\nlisten = \"127.0.0.1:8080\"\n\
-         to = \"n3\"\nconnect = \"127.0.0.1:80\"\n[[accept]]\nfrom = \"n1\"\nconnect = \"127.0.0.1:81\"\n"
+        "{LEAST}allow_connect = [\"127.0.0.1:80\", \"10.0.0.1:*\"]\n[timing]\nreport = \"500ms\"\n[[link]]\npeer = \"n1\"\nfibre = \"127.0.0.1:9\"\n\
+         params = {{ pulse_rate_hz = 1000000, length_km = 2.5 }}\n"
     );
     let config = load(&text).unwrap();
     let params = config.links[0].params.params();
@@ -35,7 +34,7 @@ fn what_is_written_is_read_again() {
 
 /// SM-03: there is no field for an identity or a pin, so no trust can be brought in this way.
 #[test]
-fn each_fault_is_named_with_its_place() {
+fn s15_each_fault_is_named_with_its_place() {
     let faults = [
         ("lisen = \"127.0.0.1:1\"\n", "lisen"),
         ("[timing]\nreport = \"5 s\"\n", "line 6"),
@@ -43,9 +42,10 @@ fn each_fault_is_named_with_its_place() {
         ("[[link]]\npeer = \"n2\"\nfibre = \"127.0.0.1:1\"\n", "`link` to `n2`"),
         ("[[link]]\npeer = \"n1\"\nfibre = \"127.0.0.1:1\"\nparams = { z_log2 = 9 }\n", "z_log2"),
         ("[[link]]\npeer = \"n1\"\nfibre = \"127.0.0.1:1\"\nparams = { zlog2 = 1 }\n", "zlog2"),
-        ("[[forward]]\nlisten = \"127.0.0.1:1\"\nto = \"n2\"\nconnect = \"127.0.0.1:2\"\n", "another node"),
-        ("[[forward]]\nlisten = \"127.0.0.1:7102\"\nto = \"n1\"\nconnect = \"127.0.0.1:2\"\n", "twice"),
-        ("[[forward]]\nlisten = \"127.0.0.1:1\"\nto = \"N1\"\nconnect = \"127.0.0.1:2\"\n", "N1"),
+        ("allow_connect = [\"localhost:80\"]\n", "localhost:80"),
+        // S15: a node's file opens nothing
+        ("[[forward]]\nlisten = \"127.0.0.1:1\"\nto = \"n1\"\nconnect = \"127.0.0.1:2\"\n", "forward"),
+        ("[[accept]]\nfrom = \"n1\"\nconnect = \"127.0.0.1:2\"\n", "accept"),
         ("[[peer]]\npin = \"00\"\n", "peer"),
     ];
     for (text, wanted) in faults {

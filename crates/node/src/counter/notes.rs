@@ -15,7 +15,7 @@ use minicbor::{Decode, Encode};
 use session::mesh::NodeMessage;
 use store::{CellName, Changes, StoreHandle};
 use tokio::sync::Notify;
-use types::mesh::{KeyPath, SaeRole};
+use types::mesh::{Exchange, KeyPath, SaeRole};
 use types::sae::{ACCOUNT_LEN, HANDOUTS_PER_ACCOUNT, Handout};
 use types::{Hash, Timestamp, cbor};
 
@@ -33,7 +33,7 @@ const MOST: usize = HANDOUTS_PER_ACCOUNT;
 const MOST_WAITING: usize = 1_024;
 const CELL: &str = "sae/account";
 
-type Kind = (SaeRole, SaeId, Vec<SaeId>, u32, KeyPath);
+type Kind = (SaeRole, SaeId, Vec<SaeId>, u32, KeyPath, Exchange);
 
 /// What is kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
@@ -77,7 +77,7 @@ pub(crate) struct Notes {
 }
 
 fn kind(handout: &Handout) -> Kind {
-    (handout.role, handout.master.clone(), handout.slaves.clone(), handout.size, handout.path)
+    (handout.role, handout.master.clone(), handout.slaves.clone(), handout.size, handout.path, handout.exchange)
 }
 
 impl Notes {
@@ -200,18 +200,20 @@ impl Open {
 
 impl Evidence for Notes {
     fn delivered(&self, note: DeliveryNote) {
-        let DeliveryNote { kind, master, slaves, keys, mut size, path } = note;
+        let DeliveryNote { kind, master, slaves, keys, mut size, path, exchange } = note;
         let role = match kind {
             DeliveryKind::Master => SaeRole::Master,
             DeliveryKind::Slave => SaeRole::Slave,
         };
         let mut open = self.lock();
         if open.waiting.len() >= MOST_WAITING {
-            let alike = |known: &&Kind| (known.0, &known.1, &known.2, known.4) == (role, &master, &slaves, path);
+            let alike = |known: &&Kind| {
+                (known.0, &known.1, &known.2, known.4, known.5) == (role, &master, &slaves, path, exchange)
+            };
             size = open.waiting.keys().find(alike).map_or(size, |known| known.3);
         }
         open.changed = true;
-        let key = (role, master.clone(), slaves.clone(), size, path);
+        let key = (role, master.clone(), slaves.clone(), size, path, exchange);
         let sum = open.waiting.entry(key).or_insert_with(|| Handout {
             role,
             master,
@@ -223,6 +225,7 @@ impl Evidence for Notes {
             since: now(),
             digest: Hash::ZERO,
             named: Vec::new(),
+            exchange,
         });
         sum.add(&keys);
     }

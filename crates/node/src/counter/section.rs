@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use kme::SaeId;
 use kme::config::{Guard, Limits, Timing};
 use serde::{Deserialize, Serialize};
+use types::mesh::Groups;
 use types::{Hash, NodeId};
 
 /// Table `[kme]` of a node's configuration: how applications (SAEs) are given keys here. Who they are is decided in
@@ -28,6 +29,10 @@ pub struct KmeSection {
     /// Authorities of vendors' certificates, PEM. Certificates of `qecnet sae add` need none.
     #[serde(default)]
     pub authorities: Vec<PathBuf>,
+    /// Key exchange groups of the listener: `hybrid`, or `preferred` for hybrid first and classical after it. What a
+    /// SAE's own entry in the boundary demands counts in any case.
+    #[serde(default = "groups")]
+    pub groups: Groups,
     /// How vendors' certificates name the SAEs of the boundary.
     #[serde(default, rename = "sae")]
     pub saes: Vec<SaeSection>,
@@ -59,6 +64,10 @@ pub struct SaeSection {
     pub fingerprints: Vec<Hash>,
 }
 
+fn groups() -> Groups {
+    Groups::Preferred
+}
+
 fn files() -> PathBuf {
     "kme".into()
 }
@@ -72,6 +81,7 @@ impl KmeSection {
             files: files(),
             relays: BTreeSet::new(),
             authorities: Vec::new(),
+            groups: groups(),
             saes: Vec::new(),
             limits: Limits::default(),
             timing: Timing::default(),

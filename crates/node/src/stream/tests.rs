@@ -80,7 +80,10 @@ where
     let (pairs, peer, connect) = (a.pairs.clone(), a.peer.clone(), onward.clone());
     let opener = tokio::spawn(async move { open(io.0, &pairs, &peer, STREAM, tcp, &connect).await });
     let (pairs, peer) = (b.pairs.clone(), b.peer.clone());
-    let acceptor = tokio::spawn(async move { accept(io.1, &pairs, &peer, STREAM, |asked| asked == onward).await });
+    let acceptor = tokio::spawn(async move {
+        accept(io.1, &pairs, &peer, STREAM, |asked| if asked == onward { Ok(()) } else { Err("elsewhere".to_owned()) })
+            .await
+    });
     let (far, _) = back.accept().await.unwrap();
     Path { near, far, opener, acceptor }
 }
@@ -247,7 +250,7 @@ async fn what_is_not_forwarded_is_refused() {
     let (left, right) = tokio::io::duplex(4_096);
     let (opened, accepted) = tokio::join!(
         open(left, &a.pairs, &a.peer, STREAM, tcp, "127.0.0.1:22"),
-        accept(right, &b.pairs, &b.peer, STREAM, |_| false),
+        accept(right, &b.pairs, &b.peer, STREAM, |_| Err("not here".to_owned())),
     );
     assert!(matches!(opened, Err(StreamError::Refused(why)) if why.contains("127.0.0.1:22")));
     assert!(matches!(accepted, Err(StreamError::Refused(_))));

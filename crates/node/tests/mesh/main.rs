@@ -59,9 +59,15 @@ async fn refused(listen: &str) {
 
 /// Both nodes with a forward from `n1` to an echo service behind `n2`, at epoch 1 and without keys.
 async fn two(fibres: &[(&str, &str)]) -> (Deployment, String, HubMessage) {
-    let mut all = Deployment::new(&["n1", "n2"], fibres).await;
-    all.start_all().await;
     let connect = echo().await;
+    two_with(fibres, connect.clone(), &[connect.as_str()]).await
+}
+
+/// As [`two`], with a forward to `connect` and a list of `n2`'s own of where forwards may end.
+async fn two_with(fibres: &[(&str, &str)], connect: String, allowed: &[&str]) -> (Deployment, String, HubMessage) {
+    let mut all = Deployment::new(&["n1", "n2"], fibres).await;
+    all.node("n2").config.allow_connect = allowed.iter().map(|one| one.parse().unwrap()).collect();
+    all.start_all().await;
     let listen = free_address();
     let spec = ForwardSpec { node: node("n1"), listen: listen.clone(), to: node("n2"), connect };
     let forwards = HubMessage::Forwards(vec![Forward { id: ForwardId::new(1), spec }]);
@@ -248,4 +254,45 @@ async fn an_isolated_peer_stays_out() {
     all.hub.receipts(3).await;
     all.hub.activate(3, None).await;
     through(&listen).await;
+}
+
+/// S15: what the boundary grants ends only where the node's own list allows, this machine's own services and its
+/// metadata address not excepted; and the hub hears of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn s15_a_forward_ends_only_where_the_node_allows() {
+    let (inside, allowed) = (echo().await, echo().await);
+    let (mut all, listen, _) = two_with(&[], inside.clone(), &[allowed.as_str(), "169.254.169.253:80"]).await;
+    let failed = |_: &types::NodeId, message| match message {
+        NodeMessage::ForwardFailed { id, reason } => Some((id, reason)),
+        _ => None,
+    };
+    let (id, reason) = all.hub.next("a failed forward", failed).await;
+    assert!(id == ForwardId::new(1) && reason.contains("allow_connect"), "{reason}");
+    all.hub.deliver(1, false).await;
+    all.hub.receipts(1).await;
+    all.hub.activate(1, None).await;
+    refused(&listen).await;
+
+    let at = |id: u64, connect: &str, listen: &str| {
+        let spec =
+            ForwardSpec { node: node("n1"), listen: listen.to_owned(), to: node("n2"), connect: connect.to_owned() };
+        Forward { id: ForwardId::new(id), spec }
+    };
+    let port = inside.rsplit_once(':').unwrap().1.to_owned();
+    let (named, mapped, metadata) = (free_address(), free_address(), free_address());
+    let open = free_address();
+    let list = vec![
+        at(1, &inside, &listen),
+        at(2, &format!("localhost:{port}"), &named),
+        at(3, &format!("[::ffff:127.0.0.1]:{port}"), &mapped),
+        at(4, "169.254.169.254:80", &metadata),
+        at(5, &allowed, &open),
+    ];
+    for name in ["n1", "n2"] {
+        all.hub.bulk(name, HubMessage::Forwards(list.clone())).await;
+    }
+    through(&open).await;
+    for listen in [&listen, &named, &mapped, &metadata] {
+        refused(listen).await;
+    }
 }

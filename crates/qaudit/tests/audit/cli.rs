@@ -60,3 +60,33 @@ fn exit_codes_are_the_documented_ones() {
     let text = qaudit(dir.path(), &["show", "good", "--at", "2"]);
     assert!(String::from_utf8(text.stdout).unwrap().starts_with("entry 2 at 2023-11-14T"));
 }
+
+/// S15: a reader that went away changes nothing of the verdict: what holds is not called tampered.
+#[test]
+fn s15_a_closed_pipe_does_not_say_tampered() {
+    let dir = tempfile::tempdir().unwrap();
+    let boundary = Boundary::lived();
+    std::fs::write(dir.path().join("pins"), boundary.pins().to_string()).unwrap();
+    let bytes = boundary.bundle();
+    std::fs::write(dir.path().join("good"), &bytes).unwrap();
+    let mut altered = bytes;
+    altered[100] ^= 1;
+    std::fs::write(dir.path().join("altered"), &altered).unwrap();
+    let closed = |args: &[&str]| {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_qaudit"))
+            .args(args)
+            .current_dir(dir.path())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let ended = child.wait_with_output().unwrap();
+        assert!(!String::from_utf8_lossy(&ended.stderr).contains("panicked"));
+        ended.status.code()
+    };
+    assert_eq!(closed(&["verify", "good", "--pins", "pins"]), Some(0));
+    assert_eq!(closed(&["replay", "good", "--pins", "pins", "--json"]), Some(0));
+    assert_eq!(closed(&["show", "good", "--at", "0", "--json"]), Some(0));
+    assert_eq!(closed(&["verify", "altered", "--pins", "pins", "--json"]), Some(1));
+}

@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::cli::Audit;
 use crate::context::{Context, fault};
-use crate::deployment::Card;
+use crate::deployment::{Card, whole};
 use crate::exit::{Exit, Fault, OrExit};
 use crate::{history, output};
 
@@ -70,8 +70,7 @@ fn check_cards(context: &Context, founders: &[Founder]) -> Result<(), Fault> {
 
 /// Writes beside the wanted file first, so that an export that breaks off leaves none.
 async fn export(context: &Context, out: &Path) -> Result<Exit, Fault> {
-    let mut partial = out.as_os_str().to_owned();
-    partial.push(".partial");
+    let partial = whole::beside(out);
     let cannot = || format!("cannot write {}", out.display());
     let mut file = tokio::fs::File::create(&partial).await.or_exit(Exit::Disk, &cannot())?;
     let reply = match context.believed().await?.export(&mut file).await {
@@ -86,7 +85,7 @@ async fn export(context: &Context, out: &Path) -> Result<Exit, Fault> {
         ExportReply::Exported(_) => {
             file.shutdown().await.or_exit(Exit::Disk, &cannot())?;
             file.sync_all().await.or_exit(Exit::Disk, &cannot())?;
-            tokio::fs::rename(&partial, out).await.or_exit(Exit::Disk, &cannot())?;
+            whole::take_name(&partial, out).or_exit(Exit::Disk, &cannot())?;
             said(context, out, "the log is in")
         }
         ExportReply::Held(held) => {

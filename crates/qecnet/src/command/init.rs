@@ -15,23 +15,23 @@ pub(crate) fn run(context: &Context, part: InitPart) -> Result<Exit, Fault> {
     let cards = deployment.cards();
     let said = match part {
         InitPart::Hub { boundary, listen, mesh_listen, refresh } => {
-            if deployment.hub_config().exists() {
+            if deployment.client_config().exists() {
                 return Err(exists("a hub", context));
             }
             let new = NewHub { boundary, listen, mesh_listen, refresh };
             deployment.create_hub(&new, &entropy).or_exit(Exit::Config, "cannot make the hub")?;
             format!("the hub is made; its card is {}", cards.join("hub.toml").display())
         }
-        InitPart::Node { id, function, listen, boundary, hub, kme, links } => {
-            if deployment.node(&id).exists() {
+        InitPart::Node { id, function, listen, boundary, hub, kme, links, allow_connect } => {
+            if deployment.node(&id).exists() && deployment.card(id.as_str()).exists() {
                 return Err(exists(&format!("node {id}"), context));
             }
-            let new = NewNode { id, function, boundary, listen, hub, links, kme };
+            let new = NewNode { id, function, boundary, listen, hub, links, kme, allow_connect };
             deployment.create_node(&new, &entropy).or_exit(Exit::Config, "cannot make the node")?;
             format!("node {} is made; its card is {}", new.id, cards.join(format!("{}.toml", new.id)).display())
         }
         InitPart::Operator { id, groups } => {
-            if deployment.operator_key(&id).exists() {
+            if deployment.operator_key(&id).exists() && deployment.card(id.as_str()).exists() {
                 return Err(exists(&format!("operator {id}"), context));
             }
             deployment.create_operator(&id, &groups, &entropy).or_exit(Exit::Config, "cannot make the operator")?;

@@ -11,10 +11,11 @@ use kernel::event::Command;
 use kme::sae::{self, Credential};
 use serde::Serialize;
 use types::sae::{KmeSpec, SaeSpec};
-use types::{Hash, NodeId, Timestamp};
+use types::{Hash, Millis, NodeId, SaeId, Timestamp};
 
-use crate::cli::{AddSae, SaeCommand};
+use crate::cli::{AddSae, RenewSae, SaeCommand};
 use crate::context::{Context, no_such, unexpected};
+use crate::deployment::whole;
 use crate::exit::{Exit, Fault, OrExit};
 use crate::{output, render};
 
@@ -25,6 +26,7 @@ pub(crate) async fn run(context: &Context, command: SaeCommand) -> Result<Exit, 
             context.show(&saes, |saes: &Vec<SaeView>| render::saes(saes))
         }
         SaeCommand::Add(new) => add(context, new).await,
+        SaeCommand::Renew(renewal) => renew(context, renewal).await,
         SaeCommand::Remove { id } => {
             let done = format!("{id} is given no more keys");
             context.act(Command::RemoveSae { id }, &done).await
@@ -46,13 +48,14 @@ struct Added<'a> {
 async fn add(context: &Context, new: AddSae) -> Result<Exit, Fault> {
     let kme = kme_of(context, &new.node).await?;
     let folder = new.out.clone().unwrap_or_else(|| context.deployment.saes());
-    let (credential, fingerprint) = credential(&new, &folder, &kme)?;
+    let (credential, fingerprint) = credential(&new.id, new.certificate.as_deref(), new.life, &folder, &kme)?;
     let mut slaves = new.slaves;
     if let Some(slaves) = &mut slaves {
         slaves.sort();
         slaves.dedup();
     }
-    let spec = SaeSpec { id: new.id, node: new.node, fingerprint, slaves, quota_bps: new.quota_bps };
+    let (id, node, quota_bps, groups) = (new.id, new.node, new.quota_bps, new.groups);
+    let spec = SaeSpec { id, node, fingerprint, slaves, quota_bps, groups };
     let done = match context.run(Command::AddSae { spec: spec.clone() }).await? {
         Reply::Done(done) => done,
         Reply::Held(held) => return context.held(&held),
@@ -87,15 +90,45 @@ fn told(spec: &SaeSpec, kme: &KmeSpec, credential: &Credential, own: bool, entry
     )
 }
 
+/// Makes a new key and certificate beside those in use, and gives them their names once the boundary knows
+/// the certificate: whatever stops the command, repeating it goes on from there.
+async fn renew(context: &Context, renewal: RenewSae) -> Result<Exit, Fault> {
+    let View::Saes(saes) = context.read(Topic::Saes).await? else { return Err(unexpected()) };
+    let known = saes.into_iter().find(|one| one.spec.id == renewal.id);
+    let known = known.ok_or_else(|| no_such(&format!("application {}", renewal.id), "sae"))?;
+    let kme = kme_of(context, &known.spec.node).await?;
+    let folder = renewal.out.unwrap_or_else(|| context.deployment.saes());
+    let next = folder.join("next");
+    let (made, fingerprint) = credential(&renewal.id, renewal.certificate.as_deref(), renewal.life, &next, &kme)?;
+    let done = match context.run(Command::RenewSae { id: renewal.id.clone(), fingerprint }).await? {
+        Reply::Done(done) => done,
+        Reply::Held(held) => return context.held(&held),
+    };
+    if renewal.certificate.is_none() {
+        // The certificate last: where it is, the key that fits it is.
+        for file in [&made.key, &made.authority, &made.certificate] {
+            let Some(name) = file.file_name().filter(|_| file.exists()) else { continue };
+            whole::take_name(file, &folder.join(name)).or_exit(Exit::Disk, "cannot take the new files")?;
+        }
+    }
+    context.done(&done, &format!("{} is known by its new certificate alone", renewal.id))
+}
+
 /// The files of a SAE, made where there are none: the command may be repeated, as after an approval.
-fn credential(new: &AddSae, folder: &Path, kme: &KmeSpec) -> Result<(Credential, Hash), Fault> {
-    let made = if let Some(certificate) = &new.certificate {
-        sae::keep(folder, &new.id, &kme.authority, certificate)
+fn credential(
+    id: &SaeId,
+    certificate: Option<&Path>,
+    life: Millis,
+    folder: &Path,
+    kme: &KmeSpec,
+) -> Result<(Credential, Hash), Fault> {
+    let made = if let Some(certificate) = certificate {
+        sae::keep(folder, id, &kme.authority, certificate)
     } else {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = Timestamp::from_millis(u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
         let entropy = Entropy::system().or_exit(Exit::Failed, "cannot draw keys")?;
-        sae::create(folder, &new.id, &kme.authority, &entropy, (now, new.life))
+        sae::create(folder, id, &kme.authority, &entropy, (now, life))
     };
     made.or_exit(Exit::Disk, "cannot make the files of the application")
 }

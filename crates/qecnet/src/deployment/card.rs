@@ -5,12 +5,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+
 use crypto::IdentityPublic;
-use kernel::event::NodeSpec;
+use kernel::event::{NodeSpec, OperatorCard};
 use serde::{Deserialize, Serialize};
 use session::{SpkiPin, TrustEntry};
 use types::mesh::Function;
-use types::{LinkId, NodeId, OperatorId};
+use types::{LinkId, Millis, NodeId, OperatorId};
+
+use super::whole;
 
 /// One card, as `cards/<name>.toml`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -66,7 +69,7 @@ impl Card {
             Self::Operator { name, .. } => name.as_str(),
         };
         let path = folder.join(format!("{name}.toml"));
-        fs::write(&path, toml::to_string(self)?).with_context(|| format!("cannot write {}", path.display()))?;
+        whole::write(&path, &toml::to_string(self)?, true)?;
         Ok(path)
     }
 
@@ -83,6 +86,15 @@ impl Card {
     pub(crate) fn node_spec(&self) -> anyhow::Result<NodeSpec> {
         let Self::Node { name, function, identity, .. } = self else { bail!("this is not the card of a node") };
         Ok(NodeSpec { id: name.clone(), function: *function, identity: identity.fingerprint() })
+    }
+
+    /// What the kernel takes as an operator whose key lives so long.
+    pub(crate) fn operator(&self, life: Millis) -> anyhow::Result<OperatorCard> {
+        let Self::Operator { name, groups, identity } = self else { bail!("this is not the card of an operator") };
+        let mut groups = groups.clone();
+        groups.sort();
+        groups.dedup();
+        Ok(OperatorCard { id: name.clone(), groups, identity: identity.to_bytes(), life })
     }
 
     /// The quantum links a node's card names.

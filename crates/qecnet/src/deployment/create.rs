@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use api::ClientConfig;
@@ -17,7 +17,7 @@ use session::TrustStore;
 use types::mesh::Function;
 use types::{BoundaryId, LinkId, Millis, NodeId, OperatorId};
 
-use super::{Card, Deployment, ports};
+use super::{Card, Deployment, ports, whole};
 use crate::cli::Up;
 
 /// Groups the first operators are in: they work the mesh and stand by for one another.
@@ -41,6 +41,8 @@ pub(crate) struct NewNode {
     pub(crate) links: Vec<NodeId>,
     /// Where it gives keys to applications.
     pub(crate) kme: Option<SocketAddr>,
+    /// Where forwards may end at it.
+    pub(crate) allow_connect: Vec<node::Destination>,
 }
 
 impl Deployment {
@@ -52,7 +54,14 @@ impl Deployment {
             new.boundary, new.listen, new.mesh_listen
         ))?;
         config.settings = timing(new.refresh);
-        write(&self.hub_config(), &config.to_toml()?)?;
+        if self.hub_config().exists() {
+            let found = HubConfig::load(&self.hub_config())?;
+            if (found.listen, found.mesh_listen) != (new.listen, new.mesh_listen) {
+                bail!("{} exists, with other addresses: remove it, or give the same", self.hub_config().display());
+            }
+        } else {
+            write(&self.hub_config(), &config.to_toml()?)?;
+        }
         let created = hub::files::create(&HubConfig::load(&self.hub_config())?, entropy)?;
         let card =
             Card::Hub { address: new.mesh_listen.to_string(), pin: created.mesh_pin, identity: created.identity };
@@ -78,11 +87,22 @@ impl Deployment {
             "boundary = \"{}\"\nnode = \"{}\"\nlisten = \"{}\"\nhub = \"{}\"\n",
             new.boundary, new.id, new.listen, new.hub
         );
+        if !new.allow_connect.is_empty() {
+            let list: Vec<String> = new.allow_connect.iter().map(|one| format!("\"{one}\"")).collect();
+            config.push_str(&format!("allow_connect = [{}]\n", list.join(", ")));
+        }
         if let Some(kme) = new.kme {
             config.push_str(&format!("\n[kme]\nlisten = \"{kme}\"\n"));
         }
         let path = folder.join("config.toml");
-        write(&path, &config)?;
+        if path.exists() {
+            let found = NodeConfig::load(&path)?;
+            if (&found.node, found.listen.as_str()) != (&new.id, new.listen.to_string().as_str()) {
+                bail!("{} exists, of another node or address: remove it, or give the same", path.display());
+            }
+        } else {
+            write(&path, &config)?;
+        }
         let created = node::files::create(&NodeConfig::load(&path)?, entropy)?;
         let card = Card::Node {
             name: new.id.clone(),
@@ -99,11 +119,47 @@ impl Deployment {
     /// Makes an operator's key and card.
     pub(crate) fn create_operator(&self, id: &OperatorId, groups: &[String], entropy: &Entropy) -> anyhow::Result<()> {
         self.folders(&self.operators())?;
-        let key = IdentityKey::generate(entropy)?;
-        key.save(&self.operator_key(id))?;
+        let key = IdentityKey::load_or_generate(&self.operator_key(id), entropy)?;
         let card = Card::Operator { name: id.clone(), groups: groups.to_vec(), identity: key.public().clone() };
         card.save(&self.cards())?;
         Ok(())
+    }
+
+    /// Makes the next key and card of an operator, beside those in use. Returns where the card is.
+    pub(crate) fn create_next(&self, id: &OperatorId, groups: &[String], entropy: &Entropy) -> anyhow::Result<PathBuf> {
+        self.folders(&self.next())?;
+        let key = IdentityKey::load_or_generate(&self.next_key(id), entropy)?;
+        let card = Card::Operator { name: id.clone(), groups: groups.to_vec(), identity: key.public().clone() };
+        card.save(&self.next())
+    }
+
+    /// Takes the next key of an operator, where it lies here and is the one of `card`, as the one in use.
+    pub(crate) fn adopt(&self, card: &Card) -> anyhow::Result<()> {
+        let Card::Operator { name, identity, .. } = card else { bail!("this is not the card of an operator") };
+        let next = self.next_key(name);
+        if next.exists() && IdentityKey::load(&next)?.public() == identity {
+            whole::take_name(&next, &self.operator_key(name))?;
+            // the card in use is saved from what was carried
+            let _ = fs::remove_file(self.next().join(format!("{name}.toml")));
+        }
+        fs::create_dir_all(self.cards())?;
+        card.save(&self.cards())?;
+        self.know(&[card.clone()])
+    }
+
+    /// Has this deployment's operators recognise those of `cards`.
+    pub(crate) fn know(&self, cards: &[Card]) -> anyhow::Result<()> {
+        let path = self.client_config();
+        if !path.exists() {
+            return Ok(());
+        }
+        let mut client = ClientConfig::load(&path)?;
+        for card in cards {
+            if let Card::Operator { name, identity, .. } = card {
+                client.know(name.clone(), identity.clone());
+            }
+        }
+        write(&path, &client.to_toml())
     }
 
     /// Makes every trust file in the folder, and the founders of a hub that has not started yet,
@@ -112,6 +168,7 @@ impl Deployment {
         let cards = Card::all(&self.cards())?;
         let entries: Vec<_> = cards.iter().filter_map(Card::trust_entry).collect();
         let trust = TrustStore::render(boundary, entries)?;
+        self.know(&cards)?;
         if self.hub().exists() {
             write(&self.hub().join("trust.toml"), &trust)?;
             self.found(&cards)?;
@@ -208,6 +265,7 @@ pub(super) fn whole_mesh(deployment: &Deployment, up: &Up) -> anyhow::Result<()>
             hub: hub.mesh_listen,
             links: peers,
             kme: Some(port()?),
+            allow_connect: up.allow_connect.clone(),
         };
         deployment.create_node(&new, &entropy)?;
     }
@@ -264,9 +322,7 @@ fn lay_fibre(
     Ok(())
 }
 
+/// Trust files and configurations decide whom a part believes: only their owner may change them.
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
-    // Trust files and configurations decide whom a part believes: only their owner may change them.
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-    Ok(())
+    whole::write(path, text, false)
 }

@@ -137,7 +137,7 @@ impl Mesh {
         let mut child = Command::new(qecnet())
             .args(["up", "--json", "--nodes", &self.nodes.to_string(), "--refresh", &self.refresh])
             .args(&self.more)
-            .args(["--listen", &self.listen, "--dir"])
+            .args(["--allow-connect", "127.0.0.1:*", "--listen", &self.listen, "--dir"])
             .arg(&self.dir)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

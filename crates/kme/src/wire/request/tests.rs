@@ -21,7 +21,7 @@ fn absent_members_have_defaults_and_unknown_ones_are_ignored() {
         "{}",
         r#"{"number":null,"size":null,"additional_slave_SAE_IDs":null,"extension_mandatory":null}"#,
         r#"{"additional_target_sae_ids":["x"],"key_ID":7}"#,
-        r#"{"extension_mandatory":[],"extension_optional":[{"x":{"y":[1]}}],"additional_slave_SAE_IDs":[]}"#,
+        r#"{"extension_mandatory":[],"extension_optional":[{"x":{"y":[1]}}],"additional_slave_SAE_IDs":null}"#,
         r#"{"extension_mandatory":[{}]}"#,
     ] {
         assert_eq!(enc(body), Ok(default.clone()), "{body}");
@@ -79,6 +79,8 @@ fn malformed_bodies_are_refused() {
         r#"{"number":1,"number":2}"#,
         r#"{"additional_slave_SAE_IDs":"c"}"#,
         r#"{"additional_slave_SAE_IDs":["a/b"]}"#,
+        r#"{"additional_slave_SAE_IDs":[]}"#,
+        r#"{"additional_slave_SAE_IDs":[""]}"#,
         r#"{"extension_mandatory":{"a":1}}"#,
         r#"{"extension_mandatory":["a"]}"#,
         "\u{feff}{}",
