@@ -20,7 +20,6 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 use types::mesh::Exchange;
 
 use crate::config::Guard;
@@ -84,7 +83,7 @@ type TlsStream = tokio_rustls::server::TlsStream<TcpStream>;
 async fn shake_hands(
     stream: TcpStream,
     from: SocketAddr,
-    acceptor: TlsAcceptor,
+    acceptor: tls::Served,
     guard: &Guard,
 ) -> Option<(TlsStream, Caller)> {
     let stream = match timeout(guard.handshake.into(), acceptor.accept(stream)).await {

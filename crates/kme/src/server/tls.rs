@@ -18,7 +18,9 @@ use rustls::{
 };
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
-use tokio_rustls::TlsAcceptor;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
 use types::Hash;
 use types::mesh::{Exchange, Groups};
 use x509_parser::extensions::GeneralName;
@@ -48,7 +50,27 @@ pub enum TlsError {
 }
 
 /// The listener's TLS, which changes when its certificate is renewed.
-pub struct ServerTls(RwLock<Arc<ServerConfig>>);
+pub struct ServerTls(RwLock<Served>);
+
+/// The same listener for two kinds of callers. TLS takes whatever key share comes with the first message; who knows
+/// a hybrid group and sent another share is asked for the hybrid one.
+#[derive(Clone)]
+pub(super) struct Served {
+    /// For who knows a hybrid group.
+    hybrid: Arc<ServerConfig>,
+    /// For the others.
+    other: Arc<ServerConfig>,
+}
+
+impl Served {
+    /// Shakes hands with a caller.
+    pub(super) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) -> std::io::Result<TlsStream<S>> {
+        let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
+        let groups = start.client_hello().named_groups();
+        let knows = groups.is_some_and(|groups| groups.contains(&NamedGroup::X25519MLKEM768));
+        start.into_stream(Arc::clone(if knows { &self.hybrid } else { &self.other })).await
+    }
+}
 
 impl ServerTls {
     /// Reads the files of `config`. `kme` tells which certificates are pinned.
@@ -69,19 +91,24 @@ impl ServerTls {
         Ok(())
     }
 
-    pub(super) fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner)))
+    pub(super) fn acceptor(&self) -> Served {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-fn read(config: &config::ServerConfig, kme: &Arc<Kme>) -> Result<Arc<ServerConfig>, TlsError> {
+fn read(config: &config::ServerConfig, kme: &Arc<Kme>) -> Result<Served, TlsError> {
+    let of = |groups| read_for(groups, config, kme);
+    Ok(Served { hybrid: of(Groups::Hybrid)?, other: of(config.groups)? })
+}
+
+fn read_for(groups: Groups, config: &config::ServerConfig, kme: &Arc<Kme>) -> Result<Arc<ServerConfig>, TlsError> {
     let mut roots = RootCertStore::empty();
     for path in &config.authorities {
         for certificate in certificates(path)? {
             roots.add(certificate).map_err(|error| file_error(path, &error))?;
         }
     }
-    let provider = Arc::new(sae_provider(config.groups));
+    let provider = Arc::new(sae_provider(groups));
     let algorithms = provider.signature_verification_algorithms;
     let authorities = if roots.is_empty() {
         None
