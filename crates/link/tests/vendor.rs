@@ -95,6 +95,7 @@ impl Vendor {
             certificate: credential.certificate,
             key: credential.key,
             authorities: vec![authority.certificate()],
+            groups: types::mesh::Groups::Preferred,
             guard: Guard::default(),
         };
         drop(listener);

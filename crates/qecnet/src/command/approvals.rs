@@ -21,9 +21,6 @@ use crate::{output, render};
 /// Longest wait for a hub that was caught lying to take a report about itself.
 const REPORT_LIMIT: Duration = Duration::from_secs(10);
 
-/// How sure the report is, in parts per million: it may be the hub, or a hub of another version.
-const REPORT_PPM: u32 = 800_000;
-
 /// A held request with what is known of it here.
 #[derive(Serialize)]
 struct Shown<'a> {
@@ -136,7 +133,7 @@ async fn refuse(context: &Context, view: &ApprovalView, error: &HeldError) -> Fa
 
 async fn report(context: &Context) -> Result<u64, Fault> {
     let subject = Subject::Node(NodeId::hub());
-    let command = Command::Signal { subject, kind: SignalKind::UnauthorizedAccess, confidence_ppm: REPORT_PPM };
+    let command = Command::Signal { subject, kind: SignalKind::UnauthorizedAccess };
     match context.run(command).await? {
         Reply::Done(done) => Ok(done.entry),
         Reply::Held(_) => Err(unexpected()),

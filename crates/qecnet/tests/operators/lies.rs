@@ -63,7 +63,11 @@ impl Room {
         let (shown, heard) = (Arc::<Mutex<Option<ApprovalView>>>::default(), Arc::<Mutex<Vec<Command>>>::default());
         let takes_reports = Arc::new(Mutex::new(true));
         let (show, hear, takes) = (Arc::clone(&shown), Arc::clone(&heard), Arc::clone(&takes_reports));
-        let answer = move |_: &hyper::Method, _: &str, body: &bytes::Bytes| {
+        let answer = move |method: &hyper::Method, _: &str, body: &bytes::Bytes| {
+            if method != hyper::Method::POST {
+                // it shows no checkpoint, as a hub before its first entry
+                return Told::json(404, &serde_json::json!({"code": "not-found", "message": "nothing yet"}));
+            }
             let signed: SignedRequest = cbor::from_slice(body).unwrap();
             let command = signed.request.command;
             let outcome = match &command {
