@@ -119,6 +119,7 @@ impl Dice {
             since: Timestamp::from_millis(self.number()),
             digest: Hash::ZERO,
             named: vec![],
+            exchange: types::mesh::Exchange::Classical,
         };
         let evidence: Vec<Hash> = (0..self.count(64)).map(|_| self.hash()).collect();
         handout.add(&evidence);
@@ -209,6 +210,7 @@ impl Dice {
                     fingerprint: self.hash(),
                     slaves: Some((0..self.count(200)).map(|at| format!("{at:0>64}").parse().unwrap()).collect()),
                     quota_bps: Some(self.number()),
+                    groups: types::mesh::Groups::Preferred,
                 },
             },
             8 => Command::OpenConsole,

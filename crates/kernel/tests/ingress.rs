@@ -223,6 +223,7 @@ fn handout() -> impl Strategy<Value = Handout> {
             since: Timestamp::from_millis(since),
             digest: Hash::ZERO,
             named: vec![],
+            exchange: types::mesh::Exchange::Classical,
         };
         handout.add(&(0..named).map(|at| hash(&at.to_string())).collect::<Vec<_>>());
         handout
@@ -326,6 +327,7 @@ fn asked() -> impl Strategy<Value = Event> {
                 fingerprint: Hash::ZERO,
                 slaves: Some((1..=slaves).map(sae).collect()),
                 quota_bps: Some(quota),
+                groups: types::mesh::Groups::Preferred,
             },
         }),
         Just(Command::RemoveSae { id: sae(0) }),

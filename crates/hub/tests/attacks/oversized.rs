@@ -32,6 +32,7 @@ fn handout() -> Handout {
         since: Timestamp::from_millis(u64::MAX),
         digest: Hash::ZERO,
         named: vec![],
+        exchange: types::mesh::Exchange::Classical,
     };
     let evidence: Vec<Hash> = (0..NAMED_KEYS).map(|key| Hash::new([key as u8; 32])).collect();
     handout.add(&evidence);
