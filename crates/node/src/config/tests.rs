@@ -34,7 +34,7 @@ fn what_is_written_is_read_again() {
 
 /// SM-03: there is no field for an identity or a pin, so no trust can be brought in this way.
 #[test]
-fn s15_each_fault_is_named_with_its_place() {
+fn each_fault_is_named_with_its_place() {
     let faults = [
         ("lisen = \"127.0.0.1:1\"\n", "lisen"),
         ("[timing]\nreport = \"5 s\"\n", "line 6"),
@@ -43,9 +43,6 @@ fn s15_each_fault_is_named_with_its_place() {
         ("[[link]]\npeer = \"n1\"\nfibre = \"127.0.0.1:1\"\nparams = { z_log2 = 9 }\n", "z_log2"),
         ("[[link]]\npeer = \"n1\"\nfibre = \"127.0.0.1:1\"\nparams = { zlog2 = 1 }\n", "zlog2"),
         ("allow_connect = [\"localhost:80\"]\n", "localhost:80"),
-        // S15: a node's file opens nothing
-        ("[[forward]]\nlisten = \"127.0.0.1:1\"\nto = \"n1\"\nconnect = \"127.0.0.1:2\"\n", "forward"),
-        ("[[accept]]\nfrom = \"n1\"\nconnect = \"127.0.0.1:2\"\n", "accept"),
         ("[[peer]]\npin = \"00\"\n", "peer"),
     ];
     for (text, wanted) in faults {
@@ -53,4 +50,17 @@ fn s15_each_fault_is_named_with_its_place() {
         assert!(error.contains(wanted), "{error}");
     }
     assert!(load(&LEAST.replace("n2", "hub")).unwrap_err().to_string().contains("the hub's"));
+}
+
+/// S15: there is no field by which a node's file opens a forward, or lets one in.
+#[test]
+fn s15_a_nodes_file_opens_no_forward() {
+    for (text, field) in [
+        ("[[forward]]\nlisten = \"127.0.0.1:1\"\nto = \"n1\"\nconnect = \"127.0.0.1:2\"\n", "forward"),
+        ("[[accept]]\nfrom = \"n1\"\nconnect = \"127.0.0.1:2\"\n", "accept"),
+    ] {
+        let error = load(&format!("{LEAST}{text}")).unwrap_err().to_string();
+        assert!(error.contains(&format!("unknown field `{field}`")), "{error}");
+    }
+    assert!(load(LEAST).unwrap().allow_connect.is_empty());
 }
