@@ -284,7 +284,7 @@ pub struct LinkDetail {
     pub s_lower: Option<f64>,
     /// Lower bound of the part of the key's events that are single photons, of weak pulses.
     pub single_share: Option<f64>,
-    /// Parities disclosed over the Shannon limit.
+    /// Bits that reconciliation disclosed, in both directions, over the Shannon limit.
     pub efficiency: Option<f64>,
     /// Pulses sent for 1,000 secret bits.
     pub pulses_per_kbit: Option<u64>,

@@ -60,7 +60,7 @@ impl Health {
             figures: LinkFigures::default(),
         };
         let fill = f64::from(params.block.clicks) / (params.click_rate() * f64::from(params.pulse_rate_hz));
-        let patience = Millis::from_secs((15.0 * fill).clamp(20.0, 3_600.0) as u64);
+        let patience = Millis::from_secs((15.0 * fill).clamp(30.0, 3_600.0) as u64);
         Self {
             report,
             params: params.clone(),

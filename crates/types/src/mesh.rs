@@ -330,7 +330,8 @@ pub struct LinkFigures {
     /// Lower bound of the key's events that are single photons, in parts per million.
     #[n(5)]
     pub single_ppm: u32,
-    /// Parities disclosed over the Shannon limit in the last block, in thousandths.
+    /// Bits that reconciliation disclosed, in both directions, over the Shannon limit in the last block of key, in
+    /// thousandths.
     #[n(6)]
     pub efficiency_milli: u32,
     /// Pulses sent for a thousand secret bits in the last block.

@@ -49,8 +49,8 @@ fn the_exact_bound_agrees_with_the_paper_where_errors_are_many() {
     assert!((exact.phase_error / paper.phase_error - 1.0).abs() < 1e-2, "{exact:?} {paper:?}");
 }
 
-/// S12: with no error among the test bits the phase error is bounded by their number: of 1,000 single
-/// photons tested never under the 2.3 % of Clopper and Pearson at 10^-10, and with fewer tested by more.
+/// S12: with no error among the test bits the phase error is bounded by their number: never under what Clopper
+/// and Pearson have at ε_sec for the single photons tested, and with fewer tested by more.
 #[test]
 fn s12_no_error_in_the_test_bits_still_bounds_the_phase_error() {
     let eps_sec = 1e-10;

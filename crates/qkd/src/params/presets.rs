@@ -79,6 +79,8 @@ impl Preset {
             (Self::Lossy, Protocol::Bb84) => 100_000_000,
             (Self::Lossy, Protocol::DecoyBb84) => 2_500_000_000,
             (Self::Lossy, Protocol::Bbm92 | Protocol::E91) => 100_000_000,
+            // a block in less than a second
+            (Self::Metro, Protocol::Bbm92 | Protocol::E91) => 8_000_000,
             (_, Protocol::Bbm92 | Protocol::E91) => 2_000_000,
         }
     }
