@@ -164,8 +164,8 @@ async fn a_lost_append_is_told_and_replayed() {
     let won = ask(&mut core, site.request(3, at), at).await.unwrap();
     assert!(won.index() >= rival.head().size);
     // The rival's request counts here too: its nonce is spent.
-    let replayed = ask(&mut core, site.request(1, at), at).await.unwrap();
-    assert!(replayed.records().iter().any(|record| matches!(record, Record::Refused(_))));
+    let replayed = ask(&mut core, site.request(1, at), at).await.unwrap_err();
+    assert!(matches!(replayed, SubmitError::Refused(kernel::record::Refusal::Replayed)), "{replayed}");
     drop(rival);
     let (hash, head) = (core.state().hash(), core.head());
     assert_eq!((site.open().await.state().hash(), site.open().await.head()), (hash, head));
