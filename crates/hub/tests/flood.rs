@@ -23,10 +23,11 @@ const ANSWER: Duration = Duration::from_secs(10);
 const REVOCATION: Duration = Duration::from_secs(20);
 /// Most memory that one hub's floods may add for good, attackers and their buffers in the same process included.
 const MEMORY: u64 = 192 << 20;
-/// Most bytes of log that one node brings about: at once, and a second on top (see `hub/src/mesh/sources.rs`: two
-/// kinds of sessions, each byte charged as message and as event, an entry three times its event at most).
-const LOG_AT_ONCE: u64 = 4 << 20;
-const LOG_PER_SECOND: u64 = 128 << 10;
+/// Most bytes of log that one node brings about: at once, and a second on top (see `hub/src/mesh/sources.rs`). On two
+/// kinds of sessions 2 MiB and 32 KiB/s, each byte charged as message and as event, an entry at most three times a
+/// large event; and 1,000 events and 50 a second, an entry at most 1 KiB for a small one.
+const LOG_AT_ONCE: u64 = 8 << 20;
+const LOG_PER_SECOND: u64 = 200 << 10;
 
 struct Site {
     deployment: Deployment,

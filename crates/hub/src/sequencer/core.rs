@@ -259,9 +259,10 @@ impl Core {
 
     /// Whether a request would lead to a refusal: nobody uses the room up by asking for what he may not.
     fn is_refused(&self, pending: &Pending, now: Timestamp) -> bool {
+        let asker = pending.event.source();
         let refused = |record: &Record| match record {
             Record::Refused(_) => true,
-            Record::Decided(decision) => !decision.permit,
+            Record::Decided(decision) => !decision.permit && decision.principal == asker,
             _ => false,
         };
         matches!(pending.event, Event::Request(_)) && step(&self.state, &pending.event, now).records.iter().any(refused)
