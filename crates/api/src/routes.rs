@@ -18,22 +18,26 @@ pub const HEALTH: &str = "/v1/health";
 /// `GET`: where to report a vulnerability (RFC 9116).
 pub const SECURITY_TXT: &str = "/.well-known/security.txt";
 
-/// `GET`: the console page.
+/// `GET`: the console page, before it is known whose. A sign-in link has its token behind `#`, which browsers keep
+/// to themselves.
 pub const CONSOLE: &str = "/console";
 
-/// `GET` with `?token=`: signs a browser in, once.
+/// `POST` with a sign-in token and the browser's public key: signs the browser in, once.
 pub const CONSOLE_ENTER: &str = "/console/enter";
 
-/// `GET`: live updates of the console (server-sent events).
+/// `GET` with cookie and proof: live updates of the console, a line of JSON an update.
 pub const CONSOLE_EVENTS: &str = "/console/events";
 
 /// `GET`: the console's script.
 pub const CONSOLE_SCRIPT: &str = "/console.js";
 
+/// `GET`: the library that patches the page.
+pub const CONSOLE_MORPH: &str = "/idiomorph.js";
+
 /// `GET`: the console's style sheet.
 pub const CONSOLE_STYLE: &str = "/console.css";
 
-/// `POST`: ends the browser's session.
+/// `POST` with cookie and proof: ends the browser's session.
 pub const CONSOLE_LEAVE: &str = "/console/leave";
 
 /// Content type of a status that is watched: a line of JSON a change.

@@ -120,6 +120,9 @@ pub struct StatusView {
     pub attention: Attention,
     /// Whether responses wait for approval (SM-09).
     pub assisted: bool,
+    /// Where checkpoint, tiles, health and `security.txt` are for everyone, as a URL; absent where nowhere.
+    #[serde(default)]
+    pub public: Option<String>,
 }
 
 /// The end of a log.
@@ -455,6 +458,7 @@ mod tests {
             incidents: IncidentCounts { open: 1 },
             attention: Attention { reviews_owed: 2, ..Attention::default() },
             assisted: false,
+            public: Some("https://127.0.0.1:8442".to_owned()),
         };
         let expected = serde_json::json!({
             "boundary": "site",
@@ -466,6 +470,7 @@ mod tests {
             "incidents": {"open": 1},
             "attention": {"isolated": [], "quarantined": [], "reviews_owed": 2, "approvals_waiting": 0},
             "assisted": false,
+            "public": "https://127.0.0.1:8442",
         });
         assert_eq!(serde_json::to_value(&status).unwrap(), expected);
         assert_eq!(serde_json::from_value::<StatusView>(expected).unwrap(), status);

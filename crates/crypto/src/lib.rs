@@ -11,6 +11,7 @@ pub mod identity;
 pub mod kdf;
 pub mod kem;
 pub mod log_key;
+pub mod p256;
 pub mod secret;
 pub mod secret_file;
 pub mod suite;
@@ -23,6 +24,7 @@ pub use entropy::{Entropy, EntropyError};
 pub use identity::{IdentityKey, IdentityPublic, IdentitySignature};
 pub use kem::{KemCiphertext, KemPublic, KemSecret};
 pub use log_key::{LogSigner, ed25519_verify, mldsa44_verify};
+pub use p256::p256_verify;
 pub use platform::{HardenError, harden_process};
 pub use secret::{
     AuthKey, ConfirmKey, EnvelopeKey, KeyMaterial, MasterKey, PairKey, RecordKey, Secret32, SharedSecret, StreamKey,

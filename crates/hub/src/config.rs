@@ -28,6 +28,9 @@ pub struct HubConfig {
     /// File with the Cedar policies of a new boundary; the shipped ones where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PathBuf>,
+    /// The port for everyone; nothing is public where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public: Option<Public>,
     /// Where the hub's files are.
     #[serde(default)]
     pub files: Files,
@@ -50,6 +53,17 @@ pub struct HubConfig {
 
 fn default_contact() -> String {
     "mailto:security@localhost".to_owned()
+}
+
+/// The port for everyone: checkpoint, tiles, health and `security.txt`, without credentials.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Public {
+    /// Its address.
+    pub listen: SocketAddr,
+    /// Under which others reach it, as `host:port`; `listen` where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
 }
 
 /// Names of the hub's files.
@@ -323,6 +337,10 @@ impl HubConfig {
         if self.listen == self.mesh_listen && self.listen.port() != 0 {
             return Err("`listen` and `mesh_listen` are the same: give each a port of its own".to_owned());
         }
+        let public = self.public.as_ref().map(|public| public.listen).filter(|public| public.port() != 0);
+        if public.is_some_and(|public| [self.listen, self.mesh_listen].contains(&public)) {
+            return Err("`public.listen` is the address of another listener: give it a port of its own".to_owned());
+        }
         if self.settings.refresh.0 < Millis::from_secs(1) {
             return Err("`settings.refresh` is less than 1s: rotate at most once a second".to_owned());
         }
@@ -399,6 +417,7 @@ mod tests {
     fn each_fault_is_named() {
         let faults = [
             ("lisen = \"127.0.0.1:1\"\n", "lisen"),
+            ("[public]\nlisten = \"127.0.0.1:8443\"\n", "public.listen"),
             ("[settings]\nrefresh = \"5 s\"\n", "whole number and a unit"),
             ("[settings]\nrefresh = \"10ms\"\n", "settings.refresh"),
             ("links = [\"hub~n9\"]\n", "hub~n9"),

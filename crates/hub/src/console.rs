@@ -1,34 +1,41 @@
-//! The console: one page, rendered here, live over server-sent events. It only shows; every command
-//! is signed by an operator's key, which a browser does not have.
+//! The console: one page, drawn here once for all who watch, and live. It only shows; every command is signed by an
+//! operator's key, which a browser does not have.
 
+mod desk;
 mod diagram;
 mod history;
 mod links;
 mod page;
+mod proof;
+mod scene;
+mod section;
 mod sign_in;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::{Response, StatusCode};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use types::{OperatorId, Timestamp};
+use types::Timestamp;
 
+use self::desk::Desk;
 use crate::clock::TimeSource;
 use crate::http::{Reply, respond};
-use crate::sequencer::{Handle, SubmitError};
+use crate::sequencer::Handle;
 pub(crate) use history::History;
-pub(crate) use sign_in::SignIn;
-pub(crate) use sign_in::{cookie_of, set_cookie};
+pub(crate) use proof::{BrowserKey, HEADER as PROOF_HEADER, Proof};
+pub(crate) use scene::{Scene, Scenes};
+pub(crate) use sign_in::{SignIn, SignedIn};
+pub(crate) use sign_in::{clear_cookie, cookie_of, set_cookie};
 
-/// The console's script: it replaces the page's content with what the hub sends.
+/// The console's script.
 pub(crate) const SCRIPT: &str = include_str!("console/console.js");
+/// The library that patches the page with what changed (idiomorph 0.8.0, Zero-Clause BSD).
+pub(crate) const MORPH: &str = include_str!("console/vendor/idiomorph-0.8.0.min.js");
 /// The console's style sheet.
 pub(crate) const STYLE: &str = include_str!("console/console.css");
 
-/// Time between two updates.
-const EVERY: Duration = Duration::from_secs(1);
 /// Most pages that are live at a time.
 const MOST_LIVE: usize = 64;
 
@@ -37,11 +44,13 @@ pub(crate) struct Console {
     pub(crate) sign_in: Arc<SignIn>,
     history: Arc<History>,
     live: Arc<Semaphore>,
+    desk: Arc<Desk>,
 }
 
 impl Console {
     pub(crate) fn new(sign_in: Arc<SignIn>, history: Arc<History>) -> Self {
-        Self { sign_in, history, live: Arc::new(Semaphore::new(MOST_LIVE)) }
+        let desk = Arc::new(Desk::new(Arc::clone(&history)));
+        Self { sign_in, history, live: Arc::new(Semaphore::new(MOST_LIVE)), desk }
     }
 
     pub(crate) fn history(&self) -> Arc<History> {
@@ -53,57 +62,93 @@ impl Console {
         Arc::clone(&self.live).try_acquire_owned().ok()
     }
 
-    /// The whole page.
-    pub(crate) async fn page(&self, handle: &Handle, operator: &OperatorId) -> Result<String, SubmitError> {
-        let history = self.history();
-        let content = handle.look(move |look| page::content(look, &history).into_string()).await?;
-        Ok(page::page(operator, &content).into_string())
+    /// Draws the page while anybody watches, until the hub stops.
+    pub(crate) fn draw(&self, handle: Handle) -> impl Future<Output = ()> + Send + 'static {
+        let desk = Arc::clone(&self.desk);
+        async move { desk.run(&handle).await }
     }
 
     /// A stream of updates, for as long as the session lasts; `None` where too many pages are live.
     pub(crate) fn events(
         &self,
         handle: Handle,
-        cookie: String,
+        session: SignedIn,
         time: TimeSource,
     ) -> Option<mpsc::Receiver<std::io::Result<Bytes>>> {
         let place = self.place()?;
-        let (updates, events) = mpsc::channel(1);
-        let (sign_in, history) = (Arc::clone(&self.sign_in), self.history());
+        let (lines, stream) = mpsc::channel(1);
+        let (sign_in, desk) = (Arc::clone(&self.sign_in), Arc::clone(&self.desk));
         tokio::spawn(async move {
             let _place = place;
-            let mut cut = sign_in.cuts();
-            let mut last = String::new();
-            while sign_in.who(&cookie, time()).is_some() {
-                let history = Arc::clone(&history);
-                let Ok(content) = handle.look(move |look| page::content(look, &history).into_string()).await else {
-                    return;
-                };
-                // An unchanged page is only told to be alive.
-                let event = if content == last { ": still\n\n".to_owned() } else { event(&content) };
-                if updates.send(Ok(Bytes::from(event))).await.is_err() {
-                    return;
-                }
-                last = content;
-                // Either wakes it to look again whether the session lasts.
-                let _ = tokio::time::timeout(EVERY, cut.changed()).await;
-            }
-            // The browser may have gone; then it needs no farewell.
-            let _ = updates.send(Ok(Bytes::from_static(b"event: over\ndata: over\n\n"))).await;
+            let viewer = Viewer { handle, session, time, sign_in, desk };
+            viewer.show(&lines).await;
         });
-        Some(events)
+        Some(stream)
     }
 }
 
-fn event(content: &str) -> String {
-    let lines: String = content.lines().map(|line| format!("data: {line}\n")).collect();
-    format!("{lines}\n")
+/// One page that is live.
+struct Viewer {
+    handle: Handle,
+    session: SignedIn,
+    time: TimeSource,
+    sign_in: Arc<SignIn>,
+    desk: Arc<Desk>,
 }
 
-/// What someone without a session sees.
-pub(crate) fn signed_out(status: StatusCode) -> Response<Reply> {
-    let page = page::signed_out().into_string();
-    respond(status, "text/html; charset=utf-8", Reply::Whole(Some(page.into())))
+impl Viewer {
+    /// Sends who it is, the whole page and what changes, until the session or the viewer goes.
+    async fn show(&self, lines: &mpsc::Sender<std::io::Result<Bytes>>) {
+        let mut cut = self.sign_in.cuts();
+        let who = serde_json::json!({ "operator": self.session.operator });
+        if lines.send(Ok(format!("{who}\n").into())).await.is_err() {
+            return;
+        }
+        while let Some((whole, mut updates)) = self.desk.watch(&self.handle).await {
+            let mut next = Ok(whole);
+            loop {
+                match next {
+                    Ok(update) if self.may_see(&update.scene) => {
+                        if lines.send(Ok(update.line)).await.is_err() {
+                            return;
+                        }
+                    }
+                    // It took too long: it is shown the whole page again.
+                    Err(RecvError::Lagged(_)) => break,
+                    Err(RecvError::Closed) => return,
+                    Ok(_) => {
+                        // The browser may have gone; then it needs no farewell.
+                        let _ = lines.send(Ok(Bytes::from_static(b"{\"over\":true}\n"))).await;
+                        return;
+                    }
+                }
+                next = loop {
+                    tokio::select! {
+                        update = updates.recv() => break update,
+                        // Sessions were ended; perhaps this one.
+                        changed = cut.changed() => if changed.is_err() || !self.lasts() {
+                            let _ = lines.send(Ok(Bytes::from_static(b"{\"over\":true}\n"))).await;
+                            return;
+                        },
+                        () = lines.closed() => return,
+                    }
+                };
+            }
+        }
+    }
+
+    fn lasts(&self) -> bool {
+        self.sign_in.lasts(&self.session, (self.time)())
+    }
+
+    fn may_see(&self, scene: &Scene) -> bool {
+        self.lasts() && scene.is_for(&self.session.operator)
+    }
+}
+
+/// The page, before it is known whose.
+pub(crate) fn shell() -> Response<Reply> {
+    respond(StatusCode::OK, "text/html; charset=utf-8", Reply::Whole(Some(page::shell().into_string().into())))
 }
 
 /// The date of `at` as `YYYY-MM-DD` (days since 1970 to the Gregorian calendar).
@@ -131,7 +176,7 @@ pub(crate) fn time_of_day(at: Timestamp) -> String {
 mod tests {
     use types::{Millis, Timestamp};
 
-    use super::{day, event, time_of_day};
+    use super::{day, time_of_day};
 
     #[test]
     fn dates_are_those_of_the_calendar() {
@@ -142,11 +187,5 @@ mod tests {
         assert_eq!(day(after(11_017)), "2000-03-01");
         assert_eq!(day(after(20_778)), "2026-11-21");
         assert_eq!(time_of_day(Timestamp::from_millis(3_661_999)), "01:01:01");
-    }
-
-    /// An update of several lines is one event (WHATWG server-sent events, section 9.2.6).
-    #[test]
-    fn an_update_is_one_event() {
-        assert_eq!(event("a\nb"), "data: a\ndata: b\n\n");
     }
 }

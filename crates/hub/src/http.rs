@@ -7,6 +7,7 @@
 mod body;
 mod gate;
 mod live;
+mod public;
 mod public_log;
 mod requests;
 mod router;
@@ -27,6 +28,7 @@ use tokio_rustls::TlsAcceptor;
 
 pub(crate) use body::{Reply, respond};
 pub(crate) use gate::Gate;
+pub(crate) use public::serve as serve_public;
 pub(crate) use public_log::LogReader;
 pub(crate) use router::App;
 

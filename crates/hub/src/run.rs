@@ -15,7 +15,7 @@ use types::{BoundaryId, Millis, NodeId};
 
 use crate::admitted::Admitted;
 use crate::clock::{TimeSource, system_time};
-use crate::config::HubConfig;
+use crate::config::{HubConfig, Public};
 use crate::console::{Console, History, SignIn};
 use crate::effects::Effects;
 use crate::files::{self, FilesError, StoreError};
@@ -63,6 +63,9 @@ pub enum StartError {
     /// TLS of the operators' listener.
     #[error("the operators' listener has no tls: {0}")]
     Tls(#[from] rustls::Error),
+    /// The console's sessions cannot be read from the store.
+    #[error("the sessions of the console cannot be read: {0}")]
+    Sessions(store::ReadError),
     /// A quantum link.
     #[error(transparent)]
     Link(#[from] link::StartError),
@@ -92,6 +95,7 @@ pub struct Hub {
     tasks: Vec<AbortHandle>,
     thread: std::thread::JoinHandle<()>,
     http_address: SocketAddr,
+    public_address: Option<SocketAddr>,
     mesh_address: SocketAddr,
 }
 
@@ -124,7 +128,12 @@ struct Keys {
 impl Keys {
     fn load(config: &HubConfig, entropy: &Arc<Entropy>) -> Result<Self, FilesError> {
         let mut names = vec![api::tls::SERVER_NAME.to_owned(), "localhost".to_owned(), config.listen.ip().to_string()];
-        names.extend(config.names.iter().cloned());
+        let public = config.public.iter().map(|public| public.listen.ip().to_string());
+        for name in public.chain(config.names.iter().cloned()) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
         Ok(Self {
             entropy: Arc::clone(entropy),
             mesh: TlsKey::load(&config.files.tls)?,
@@ -138,10 +147,16 @@ impl Keys {
         Ok(self.mesh.issue(&self.boundary, &NodeId::hub(), system_time() - BACKDATED, VALIDITY)?)
     }
 
+    fn http_certificate(&self) -> Result<Certificate, FilesError> {
+        Ok(self.http.issue_web(&self.names, system_time() - BACKDATED, VALIDITY)?)
+    }
+
     fn http_config(&self) -> Result<Arc<rustls::ServerConfig>, StartError> {
-        let certificate =
-            self.http.issue_web(&self.names, system_time() - BACKDATED, VALIDITY).map_err(FilesError::from)?;
-        Ok(session::operator::server_config(&self.http, &certificate)?)
+        Ok(session::operator::server_config(&self.http, &self.http_certificate()?)?)
+    }
+
+    fn public_config(&self) -> Result<Arc<rustls::ServerConfig>, StartError> {
+        Ok(session::operator::public_config(&self.http, &self.http_certificate()?)?)
     }
 
     fn endpoint(&self, config: &HubConfig, admitted: &Arc<Admitted>) -> Result<Endpoint, StartError> {
@@ -214,7 +229,7 @@ impl Hub {
         let entropy = Arc::new(Entropy::system().map_err(FilesError::from)?);
         let keys = Keys::load(&config, &entropy)?;
         // The ports come first: a second hub on the same configuration stops here.
-        let operators = listen(config.listen, "listen").await?;
+        let ports = Ports::open(&config).await?;
         let opened = open(&config, &entropy, &time).await?;
         let endpoint = keys.endpoint(&config, &opened.admitted)?;
         endpoint.raise_revocation_epoch(opened.core.state().epoch());
@@ -237,7 +252,8 @@ impl Hub {
         });
         mesh.links.start_all(&opened.store, &entropy).await?;
         severed.iter().for_each(|node| mesh.links.sever(node));
-        let sign_in = Arc::new(SignIn::default());
+        let sign_in = SignIn::open(opened.store.clone(), time()).await.map_err(StartError::Sessions)?;
+        let sign_in = Arc::new(sign_in);
         let effects = Arc::new(Effects {
             mesh: Arc::clone(&mesh),
             store: opened.store.clone(),
@@ -249,8 +265,7 @@ impl Hub {
         let nodes = Listener::bind(endpoint.clone(), &config.mesh_listen.to_string(), Limits::default())
             .await
             .map_err(|source| StartError::Listen { address: config.mesh_listen, field: "mesh_listen", source })?;
-        let (http_address, mesh_address) = (operators.local_addr().map_err(StartError::Thread)?, nodes.address());
-        let tls = Arc::new(Tls::new(keys.http_config()?));
+        let mesh_address = nodes.address();
         let app = Arc::new(App {
             handle: handle.clone(),
             entropy: Arc::clone(&entropy),
@@ -260,21 +275,28 @@ impl Hub {
             time,
             gate: Gate::default(),
             security_contact: config.security_contact,
+            public: ports.public_url(config.public.as_ref()),
         });
-        let tasks = vec![
+        let (http_address, public_address) = (ports.operators.1, ports.public.as_ref().map(|(_, address)| *address));
+        let mut tasks = vec![
             tokio::spawn(effects.run(orders)).abort_handle(),
             tokio::spawn(Arc::clone(&mesh).serve(nodes)).abort_handle(),
             tokio::spawn(Arc::clone(&mesh).report_links()).abort_handle(),
-            tokio::spawn(http::serve(operators, Arc::clone(&tls), app)).abort_handle(),
-            tokio::spawn(renew(keys, endpoint, tls)).abort_handle(),
+            tokio::spawn(app.console.draw(handle.clone())).abort_handle(),
         ];
+        tasks.extend(ports.serve(keys, endpoint, &app)?);
         tracing::info!(operators = %http_address, nodes = %mesh_address, "the hub serves");
-        Ok(Self { handle, store: opened.store, mesh, tasks, thread, http_address, mesh_address })
+        Ok(Self { handle, store: opened.store, mesh, tasks, thread, http_address, public_address, mesh_address })
     }
 
     /// Where operators and browsers connect.
     pub fn http_address(&self) -> SocketAddr {
         self.http_address
+    }
+
+    /// Where everyone connects, if anywhere.
+    pub fn public_address(&self) -> Option<SocketAddr> {
+        self.public_address
     }
 
     /// Where nodes connect.
@@ -304,8 +326,52 @@ impl Hub {
     }
 }
 
-async fn listen(address: SocketAddr, field: &'static str) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, field, source })
+type Port = (TcpListener, SocketAddr);
+
+/// The listeners of HTTP, and where each is.
+struct Ports {
+    operators: Port,
+    public: Option<Port>,
+}
+
+impl Ports {
+    async fn open(config: &HubConfig) -> Result<Self, StartError> {
+        let operators = listen(config.listen, "listen").await?;
+        let public = match &config.public {
+            Some(public) => Some(listen(public.listen, "public.listen").await?),
+            None => None,
+        };
+        Ok(Self { operators, public })
+    }
+
+    /// Where everyone reaches the public port.
+    fn public_url(&self, config: Option<&Public>) -> Option<String> {
+        let (_, address) = self.public.as_ref()?;
+        let told = config.and_then(|public| public.address.clone());
+        Some(format!("https://{}", told.unwrap_or_else(|| address.to_string())))
+    }
+
+    /// Serves all of them, and renews their certificates and that of `endpoint`.
+    fn serve(self, keys: Keys, endpoint: Endpoint, app: &Arc<App>) -> Result<Vec<AbortHandle>, StartError> {
+        let tls = Arc::new(Tls::new(keys.http_config()?));
+        let mut tasks = Vec::new();
+        let mut public_tls = None;
+        if let Some((listener, _)) = self.public {
+            let tls = Arc::new(Tls::new(keys.public_config()?));
+            public_tls = Some(Arc::clone(&tls));
+            tasks.push(tokio::spawn(http::serve_public(listener, tls, Arc::clone(app))).abort_handle());
+        }
+        tasks.push(tokio::spawn(http::serve(self.operators.0, Arc::clone(&tls), Arc::clone(app))).abort_handle());
+        tasks.push(tokio::spawn(renew(keys, endpoint, tls, public_tls)).abort_handle());
+        Ok(tasks)
+    }
+}
+
+async fn listen(address: SocketAddr, field: &'static str) -> Result<Port, StartError> {
+    let failed = |source| StartError::Listen { address, field, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
 }
 
 fn isolated(state: &kernel::State) -> Vec<NodeId> {
@@ -325,12 +391,15 @@ fn fibres(config: &HubConfig) -> Vec<LinkSpec> {
 }
 
 /// Certificates are short-lived, so that a stolen key is of use for days, not years.
-async fn renew(keys: Keys, endpoint: Endpoint, tls: Arc<Tls>) {
+async fn renew(keys: Keys, endpoint: Endpoint, tls: Arc<Tls>, public: Option<Arc<Tls>>) {
     loop {
         tokio::time::sleep(RENEWAL).await;
         let renewed = keys.mesh_certificate().map_err(StartError::from).and_then(|certificate| {
             endpoint.renew(&certificate)?;
             tls.renew(keys.http_config()?);
+            if let Some(public) = &public {
+                public.renew(keys.public_config()?);
+            }
             Ok(())
         });
         match renewed {

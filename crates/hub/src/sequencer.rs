@@ -27,6 +27,7 @@ use types::limits::{BATCH_ENTRIES, ENTRY_LEN};
 use types::{KeyId, Millis, Timestamp};
 
 use crate::clock::TimeSource;
+use crate::console::{Scene, Scenes};
 use crate::log_tree::LogTree;
 
 pub use self::core::CommitError;
@@ -97,6 +98,7 @@ pub struct Look<'a> {
 /// What goes beside the events, so that reads are served while nothing can be recorded.
 enum Control {
     Read(ReadState),
+    Scene(oneshot::Sender<Option<Arc<Scene>>>),
     Stop(oneshot::Sender<()>),
 }
 
@@ -188,6 +190,16 @@ impl Handle {
         answer.await.map_err(|_| SubmitError::Stopped)
     }
 
+    /// What is shown of the durable state, shared with all who watch; `None` before the first entry.
+    ///
+    /// # Errors
+    /// [`SubmitError::Stopped`].
+    pub(crate) async fn scene(&self) -> Result<Option<Arc<Scene>>, SubmitError> {
+        let (reply, answer) = oneshot::channel();
+        self.control.send(Control::Scene(reply)).await.map_err(|_| SubmitError::Stopped)?;
+        answer.await.map_err(|_| SubmitError::Stopped)
+    }
+
     fn fault(&self) -> Option<CommitError> {
         self.fault.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -241,6 +253,7 @@ pub fn start(
             backoff: false,
             pace: Pace::default(),
             revoking: None,
+            scenes: Scenes::default(),
         };
         runtime.block_on(turns.run());
     })?;
@@ -265,6 +278,7 @@ struct Loop {
     pace: Pace,
     /// When a revocation was last ordered or acknowledged.
     revoking: Option<Instant>,
+    scenes: Scenes,
 }
 
 /// What the last batch was like.
@@ -309,6 +323,10 @@ impl Loop {
                         self.core.look(self.clock.at(), read);
                         continue;
                     }
+                    Some(Control::Scene(reply)) => {
+                        self.show(reply);
+                        continue;
+                    }
                     Some(Control::Stop(done)) => stopping.push(done),
                     None => break,
                 },
@@ -337,6 +355,14 @@ impl Loop {
             // Whoever asked for the stop may have gone.
             let _: Result<(), ()> = done.send(());
         }
+    }
+
+    fn show(&mut self, reply: oneshot::Sender<Option<Arc<Scene>>>) {
+        let (core, now) = (&self.core, self.clock.at());
+        let mut scene = None;
+        core.look(now, |look| scene = self.scenes.look(look));
+        // The asker may have gone; then nobody wants the answer.
+        let _ = reply.send(scene);
     }
 
     /// Adds what else waits. While keys are being revoked, one bulk event a batch at most.

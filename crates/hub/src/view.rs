@@ -1,5 +1,7 @@
 //! From the state to what operators see.
 
+use std::collections::BTreeSet;
+
 use api::view::{
     ApprovalView, ForwardView, IncidentCounts, IncidentView, KeyCounts, KeyView, LinkBrief, LinkView, LogView,
     NodeBrief, NodeView, OperatorView, ReviewView, SaeView, StatusView, Topic, View, fraction,
@@ -25,7 +27,7 @@ pub(crate) fn view(topic: Topic, look: &Look<'_>, history: &History) -> Option<V
         Topic::Nodes => View::Nodes(state.nodes().keys().filter_map(|id| node(state, id)).collect()),
         Topic::Keys => View::Keys(state.keys().iter().map(|(id, one)| key(*id, one)).collect()),
         Topic::Links => View::Links(links(state, history)),
-        Topic::Incidents => View::Incidents(incidents(state)),
+        Topic::Incidents => View::Incidents(state.incidents().iter().map(incident).collect()),
         Topic::Approvals => View::Approvals(approvals(look)),
         Topic::Forwards => View::Forwards(
             state.forwards().iter().map(|(id, spec)| ForwardView { id: *id, spec: spec.clone() }).collect(),
@@ -52,6 +54,7 @@ pub(crate) fn status(look: &Look<'_>) -> Option<StatusView> {
         keys: KeyCounts { by_state: counts.by_state, by_type: counts.by_type },
         incidents: IncidentCounts { open: state.open_incidents().count() as u64 },
         attention: state.attention(look.now),
+        public: None,
         assisted: state.assisted(),
     })
 }
@@ -70,21 +73,30 @@ fn brief(id: &LinkId, link: &Link) -> LinkBrief {
 }
 
 /// Every quantum link.
-pub(crate) fn links(state: &State, history: &History) -> Vec<LinkView> {
-    let link = |(id, link): (&LinkId, &Link)| {
-        let report = link.report.as_ref();
-        LinkView {
-            brief: brief(id, link),
-            sifted_bps: report.map_or(0, |report| report.sifted_bps),
-            blocks: report.map_or(0, |report| report.blocks),
-            discarded: report.map_or(0, |report| report.discarded),
-            usable: link.usable,
-            detail: report.map(|report| (&report.figures).into()).unwrap_or_default(),
-            measured: report.map(|_| link.last),
-            history: history.of(id),
-        }
-    };
-    state.links().iter().map(link).collect()
+fn links(state: &State, history: &History) -> Vec<LinkView> {
+    let with_history = |(id, one): (&LinkId, &Link)| LinkView { history: history.of(id), ..link(id, one) };
+    state.links().iter().map(with_history).collect()
+}
+
+/// A quantum link, without its history.
+pub(crate) fn link(id: &LinkId, link: &Link) -> LinkView {
+    let report = link.report.as_ref();
+    LinkView {
+        brief: brief(id, link),
+        sifted_bps: report.map_or(0, |report| report.sifted_bps),
+        blocks: report.map_or(0, |report| report.blocks),
+        discarded: report.map_or(0, |report| report.discarded),
+        usable: link.usable,
+        detail: report.map(|report| (&report.figures).into()).unwrap_or_default(),
+        measured: report.map(|_| link.last),
+        history: Vec::new(),
+    }
+}
+
+/// Operators whose credential holds.
+pub(crate) fn operators(state: &State) -> BTreeSet<OperatorId> {
+    let holding = state.operators().iter().filter(|(_, operator)| operator.is_in_good_standing());
+    holding.map(|(id, _)| id.clone()).collect()
 }
 
 fn node(state: &State, id: &NodeId) -> Option<NodeView> {
@@ -135,9 +147,9 @@ fn key(id: KeyId, key: &Key) -> KeyView {
     }
 }
 
-/// Every incident, oldest first.
-pub(crate) fn incidents(state: &State) -> Vec<IncidentView> {
-    let incident = |(id, incident): (&IncidentId, &Incident)| IncidentView {
+/// An incident.
+pub(crate) fn incident((id, incident): (&IncidentId, &Incident)) -> IncidentView {
+    IncidentView {
         id: *id,
         subject: incident.subject.clone(),
         kind: incident.kind,
@@ -153,8 +165,7 @@ pub(crate) fn incidents(state: &State) -> Vec<IncidentView> {
             .map(|(response, _)| response.clone())
             .collect(),
         review: incident.review.as_ref().map(|review| ReviewView { by: review.by.clone(), note: review.note.clone() }),
-    };
-    state.incidents().iter().map(incident).collect()
+    }
 }
 
 /// Who may still approve: those of every group who neither asked nor approved.

@@ -171,6 +171,9 @@ pub(crate) enum InitPart {
         /// Address nodes connect to.
         #[arg(long, default_value = "127.0.0.1:8444")]
         mesh_listen: SocketAddr,
+        /// Address where everyone reads what is public: checkpoint, tiles, health; nothing is public without.
+        #[arg(long)]
+        public_listen: Option<SocketAddr>,
         /// Life of a pair's session key.
         #[arg(long, default_value = "300s")]
         refresh: Millis,

@@ -19,10 +19,14 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use hub::HubConfig;
+use link::fibre::FibreConfig;
+use node::NodeConfig;
 use types::{LinkId, NodeId, OperatorId};
 
 use crate::cli::Up;
 use crate::exit::{Exit, Fault, OrExit};
+use crate::places::{self, Place};
 use crate::supervise::Part;
 
 pub(crate) use card::Card;
@@ -108,8 +112,8 @@ impl Deployment {
         fs::create_dir_all(&self.dir).or_exit(Exit::Disk, &format!("cannot make {}", self.dir.display()))?;
         self.lock()?;
         // Nothing of a deployment runs before all of it is made, so what a stopped attempt left is made anew.
-        let making = self.dir.join("up.making");
-        let fresh = making.exists() || !self.client_config().exists();
+        let making = self.making();
+        let fresh = self.is_new();
         if fresh {
             self.clear(&making).or_exit(Exit::Disk, "cannot make room for the deployment")?;
             create::whole_mesh(self, up).or_exit(Exit::Config, "cannot make the deployment")?;
@@ -161,6 +165,32 @@ impl Deployment {
             parts.push(self.part("node", name, &path.join("config.toml")));
         }
         Ok(parts)
+    }
+
+    /// Where the parts of the deployment listen.
+    pub(crate) fn places(&self) -> anyhow::Result<Vec<Place>> {
+        let mut places = Vec::new();
+        if self.hub_config().exists() {
+            places.extend(places::of_hub(&self.hub_config(), &HubConfig::load(&self.hub_config())?));
+        }
+        for folder in sorted(&self.nodes())? {
+            let path = folder.join("config.toml");
+            places.extend(places::of_node(&path, &NodeConfig::load(&path)?));
+        }
+        for path in sorted(&self.fibres())? {
+            places.extend(places::of_fibre(&path, &FibreConfig::load(&path)?));
+        }
+        Ok(places)
+    }
+
+    /// Whether `up` would make it.
+    pub(crate) fn is_new(&self) -> bool {
+        self.making().exists() || !self.client_config().exists()
+    }
+
+    /// There while `up` makes it.
+    fn making(&self) -> PathBuf {
+        self.dir.join("up.making")
     }
 
     fn part(&self, kind: &str, name: &str, config: &Path) -> Part {

@@ -7,6 +7,7 @@ mod deployment;
 mod exit;
 mod history;
 mod output;
+mod places;
 mod render;
 mod supervise;
 mod table;

@@ -12,6 +12,8 @@ use types::{OperatorId, Timestamp};
 
 use crate::table::table;
 
+pub(crate) mod attention;
+
 /// Sparkline steps, lowest first.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
@@ -24,11 +26,15 @@ pub(crate) fn status(view: &StatusView) -> String {
     );
     let counts: Vec<String> = view.keys.by_state.iter().map(|(state, n)| format!("{state} {n}")).collect();
     out.push_str(&format!("keys     {}\n", counts.join("   ")));
+    if let Some(public) = &view.public {
+        out.push_str(&format!("public   {public} (checkpoint, tiles, health, security.txt)\n"));
+    }
     out.push_str(&format!(
-        "open incidents {}   assisted mode {}\n\n",
+        "open incidents {}   assisted mode {}\n",
         view.incidents.open,
         if view.assisted { "on" } else { "off" }
     ));
+    out.push_str(&format!("{}\n\n", attention::line(&view.attention, attention::Paint::of_stdout())));
     let nodes: Vec<[String; 3]> = view
         .nodes
         .iter()

@@ -108,6 +108,13 @@ pub fn operator_provider() -> Arc<CryptoProvider> {
     provider(kx_group::X25519MLKEM768)
 }
 
+/// The provider of what is public: hybrid where the client has it, classical where it does not. Nothing that must
+/// stay secret may pass through it.
+pub fn public_provider() -> Arc<CryptoProvider> {
+    let kx_groups = vec![kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1];
+    Arc::new(CryptoProvider { kx_groups, ..Arc::unwrap_or_clone(operator_provider()) })
+}
+
 #[cfg(test)]
 mod tests {
     use rustls::crypto::SupportedKxGroup;

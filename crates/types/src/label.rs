@@ -70,6 +70,8 @@ labels! {
     VAULT_RECORD = "qecnet/store/vault-record/v1";
     /// Token of a console sign-in.
     CONSOLE_TOKEN = "qecnet/hub/console-token/v1";
+    /// Message a browser signs to prove that it holds the key of its console session.
+    CONSOLE_PROOF = "qecnet/hub/console-proof/v1";
     /// Identifier of a key delivered over ETSI GS QKD 014.
     KME_KEY_ID = "qecnet/kme/key-id/v1";
     /// Name in evidence of a key delivered over ETSI GS QKD 014.

@@ -2,8 +2,13 @@
 
 use api::view::{LinkSample, LinkView};
 use maud::{Markup, html};
+use types::LinkId;
 use types::limits::{MIN_SECRET_BPS, QBER_ABORT_PPM};
 use types::mesh::{Delivery, LinkAlarm};
+
+use super::history::History;
+use super::scene::pair_name;
+use super::section::{Row, Section, rows};
 
 /// The size of a plot in its own units.
 const WIDTH: f64 = 120.0;
@@ -25,10 +30,16 @@ fn number(value: Option<f64>, digits: usize) -> String {
     value.map_or_else(|| "–".to_owned(), |value| format!("{value:.digits$}"))
 }
 
-pub(super) fn table(links: &[LinkView]) -> Markup {
-    html! {
+pub(super) fn section(links: &[LinkView], all: usize, history: &History) -> Section {
+    let content = html! {
         h2 { "Quantum links" }
-        div.scroll { table {
+        @if all > links.len() {
+            p.dim {
+                (links.len()) " of " (all) ", those first that give no quantum key; all of them: "
+                code { "qecnet links list" }
+            }
+        }
+        div.scroll role="region" aria-label="quantum links" tabindex="0" { table {
             thead { tr {
                 th scope="col" { "Link" } th scope="col" { "protocol" } th.num scope="col" { "QBER" }
                 th.num scope="col" { "bound" } th scope="col" { "last minutes" } th.num scope="col" { "S (bound)" }
@@ -36,29 +47,31 @@ pub(super) fn table(links: &[LinkView]) -> Markup {
                 th.num scope="col" { "loss dB" } th.num scope="col" { "ε spent" } th.num scope="col" { "pool bits" }
                 th scope="col" { "delivery" }
             } }
-            tbody { @for link in links { (row(link)) } }
+            tbody { (rows()) }
         } }
-    }
+    };
+    Section::new("links", true, &content, links.iter().map(|link| row(link, history)).collect())
 }
 
-fn row(link: &LinkView) -> Markup {
+fn row(link: &LinkView, history: &History) -> Row {
     let (brief, detail) = (&link.brief, &link.detail);
-    let name = format!("{} – {}", brief.a, brief.b);
+    let (name, id) = (pair_name(&brief.a, &brief.b), format!("link-{}~{}", brief.a, brief.b));
+    let samples = LinkId::new(brief.a.clone(), brief.b.clone()).map(|link| history.of(&link)).unwrap_or_default();
     let bell = if detail.alarm == Some(LinkAlarm::Bell) { "bad" } else { "ok" };
-    html! {
-        tr {
+    let element = html! {
+        tr id=(id) {
             td { (name) }
             td { @match detail.protocol { Some(protocol) => (protocol), None => "–" } }
             td.num class=(qber_class(brief.qber)) { (percent(brief.qber)) }
             td.num.dim { (percent(brief.qber_upper)) }
-            td { (plot(&error_rate(&link.history), &name)) }
+            td { (plot(&error_rate(&samples), &name)) }
             td.num {
                 @if detail.s.is_some() { span class=(bell) { (number(detail.s, 2)) " (" (number(detail.s_lower, 2)) ")" } }
                 @else { "–" }
             }
-            td { @if detail.s.is_some() { (plot(&violation(&link.history), &name)) } }
+            td { @if detail.s.is_some() { (plot(&violation(&samples), &name)) } }
             td.num { (brief.secret_bps) }
-            td { (plot(&rate(&link.history), &name)) }
+            td { (plot(&rate(&samples), &name)) }
             td.num.dim { (number(detail.loss_db, 1)) }
             td.num.dim { @match detail.epsilon { Some(epsilon) => (format!("{epsilon:.1e}")), None => "–" } }
             td.num { (brief.pool_bits) }
@@ -66,7 +79,8 @@ fn row(link: &LinkView) -> Markup {
                 (brief.delivery) @if let Some(alarm) = detail.alarm { " · " (alarm) }
             }
         }
-    }
+    };
+    Row::new(id, element)
 }
 
 fn qber_class(qber: Option<f64>) -> &'static str {

@@ -11,7 +11,6 @@ use types::OperatorId;
 
 use super::body::{Reply, respond};
 use super::router::App;
-use crate::sequencer::Look;
 
 /// Time between two looks.
 const EVERY: Duration = Duration::from_secs(1);
@@ -21,13 +20,14 @@ impl App {
     pub(super) fn live(&self, operator: &OperatorId) -> Result<Response<Reply>, ErrorBody> {
         let place = self.console.place().ok_or(ErrorCode::TooMany)?;
         let (lines, stream) = mpsc::channel(1);
-        let (handle, operator) = (self.handle.clone(), operator.clone());
+        let (handle, operator, public) = (self.handle.clone(), operator.clone(), self.public.clone());
         tokio::spawn(async move {
             let _place = place;
             let mut last = Bytes::new();
-            loop {
-                let who = operator.clone();
-                let Ok(Some(line)) = handle.look(move |look| line(look, &who)).await else { return };
+            while let Ok(Some(scene)) = handle.scene().await
+                && scene.is_for(&operator)
+                && let Some(line) = scene.line(public.as_deref())
+            {
                 let next = if line == last { Bytes::from_static(b"\n") } else { line.clone() };
                 if lines.send(Ok(next)).await.is_err() {
                     return;
@@ -38,14 +38,4 @@ impl App {
         });
         Ok(respond(StatusCode::OK, routes::LINES, Reply::Stream(stream)))
     }
-}
-
-/// The status as a line; `None` where it is not for this operator any more.
-fn line(look: &Look<'_>, operator: &OperatorId) -> Option<Bytes> {
-    if !look.state.in_good_standing(operator) {
-        return None;
-    }
-    let mut line = serde_json::to_vec(&crate::view::status(look)?).ok()?;
-    line.push(b'\n');
-    Some(line.into())
 }

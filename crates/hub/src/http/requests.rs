@@ -158,7 +158,7 @@ impl App {
             Command::OpenConsole => {
                 let invited = self.console.sign_in.invite(operator, &self.entropy, (self.time)());
                 let (token, expires) = invited.map_err(|_| ErrorCode::Unavailable)?;
-                Outcome::Console { path: format!("{}?token={token}", routes::CONSOLE_ENTER), expires }
+                Outcome::Console { path: format!("{}#{token}", routes::CONSOLE), expires }
             }
             Command::Approve { request, .. } => {
                 Outcome::Approved { request: *request, complete: self.is_complete(*request).await? }
@@ -180,7 +180,11 @@ impl App {
     async fn view(&self, topic: Topic) -> Result<View, ErrorBody> {
         let history = self.console.history();
         let view = self.handle.look(move |look| crate::view::view(topic, look, &history)).await;
-        view.map_err(|error| told(&error))?.ok_or_else(|| ErrorCode::Unavailable.into())
+        let mut view = view.map_err(|error| told(&error))?.ok_or(ErrorCode::Unavailable)?;
+        if let View::Status(status) = &mut view {
+            status.public = self.public.clone();
+        }
+        Ok(view)
     }
 
     fn export(&self, receipt: Receipt) -> Response<Reply> {

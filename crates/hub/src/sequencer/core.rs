@@ -18,7 +18,7 @@ use super::receipt::{Order, Receipt};
 use super::refusals::{Refusals, counted};
 use super::reserve::Reserve;
 use super::signer::Signers;
-use super::{Look, ReadState, SNAPSHOT_EVERY, SNAPSHOT_GAP, SubmitError, lock, passes, recover};
+use super::{Look, SNAPSHOT_EVERY, SNAPSHOT_GAP, SubmitError, lock, passes, recover};
 use crate::admitted::Admitted;
 use crate::log_tree::LogTree;
 
@@ -432,7 +432,7 @@ impl Core {
         }
     }
 
-    pub(super) fn look(&self, now: Timestamp, read: ReadState) {
+    pub(super) fn look(&self, now: Timestamp, read: impl FnOnce(&Look<'_>)) {
         let tree = self.tree.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         let fault = self.fault.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         read(&Look { state: &self.state, tree: &tree, now, fault: fault.as_ref() });

@@ -17,10 +17,11 @@ const PATHS: &[&str] = &[
     routes::HEALTH,
     routes::SECURITY_TXT,
     routes::CONSOLE,
-    "/console/enter?token=00",
+    routes::CONSOLE_ENTER,
     routes::CONSOLE_EVENTS,
     routes::CONSOLE_LEAVE,
     routes::CONSOLE_SCRIPT,
+    routes::CONSOLE_MORPH,
     routes::CONSOLE_STYLE,
     "/",
     "/metrics",
@@ -115,7 +116,7 @@ async fn each_role_gets_what_policy_says() {
 }
 
 /// Compares with the file under `tests/golden`; `GOLDEN=write` writes it anew.
-fn golden(name: &str, found: &str) {
+pub(crate) fn golden(name: &str, found: &str) {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
     if std::env::var_os("GOLDEN").is_some_and(|value| value == "write") {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -1,11 +1,13 @@
 //! The running hub, from outside: over its sockets and on its files.
 
 mod authority;
+mod browser;
 mod clock;
 mod console;
 mod endpoints;
 mod evidence_out;
 mod mesh;
+mod public;
 mod recovery;
 mod requests;
 mod stalls;

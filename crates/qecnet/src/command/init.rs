@@ -14,11 +14,11 @@ pub(crate) fn run(context: &Context, part: InitPart) -> Result<Exit, Fault> {
     let entropy = Entropy::system().or_exit(Exit::Failed, "cannot draw keys")?;
     let cards = deployment.cards();
     let said = match part {
-        InitPart::Hub { boundary, listen, mesh_listen, refresh } => {
+        InitPart::Hub { boundary, listen, mesh_listen, public_listen, refresh } => {
             if deployment.client_config().exists() {
                 return Err(exists("a hub", context));
             }
-            let new = NewHub { boundary, listen, mesh_listen, refresh };
+            let new = NewHub { boundary, listen, mesh_listen, public_listen, refresh };
             deployment.create_hub(&new, &entropy).or_exit(Exit::Config, "cannot make the hub")?;
             format!("the hub is made; its card is {}", cards.join("hub.toml").display())
         }

@@ -5,17 +5,19 @@ use std::future::Future;
 use hub::files::StoreError;
 use hub::{HubConfig, StartError};
 use link::fibre::{FibreConfig, FibreError};
-use node::{FilesError, NodeConfig, NodeError};
+use node::{CounterError, FilesError, NodeConfig, NodeError};
 use store::OpenError;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::cli::{Run, RunPart};
 use crate::exit::{Exit, Fault, OrExit};
+use crate::places;
 
 pub(crate) async fn hub(part: RunPart) -> Result<Exit, Fault> {
     let RunPart::Run(run) = part;
     let config = HubConfig::load(&run.config).or_exit(Exit::Config, "the hub cannot start")?;
+    places::are_free(&places::of_hub(&run.config, &config)).await?;
     hub::run(config, stopped(run.supervised)?).await.map_err(|error| Fault::new(hub_exit(&error), error))?;
     Ok(Exit::Ok)
 }
@@ -40,7 +42,7 @@ fn hub_exit(error: &StartError) -> Exit {
 
 fn node_exit(error: &NodeError) -> Exit {
     match error {
-        NodeError::Listen { .. } => Exit::Address,
+        NodeError::Listen { .. } | NodeError::Counter(CounterError::Listen { .. }) => Exit::Address,
         NodeError::Load(_) => Exit::Store,
         NodeError::Write(_) => Exit::Disk,
         NodeError::Files(FilesError::Open(error)) => open_exit(error),
@@ -64,12 +66,14 @@ fn open_exit(error: &OpenError) -> Exit {
 pub(crate) async fn node(part: RunPart) -> Result<Exit, Fault> {
     let RunPart::Run(run) = part;
     let config = NodeConfig::load(&run.config).or_exit(Exit::Config, "the node cannot start")?;
+    places::are_free(&places::of_node(&run.config, &config)).await?;
     node::run(config, stopped(run.supervised)?).await.map_err(|error| Fault::new(node_exit(&error), error))?;
     Ok(Exit::Ok)
 }
 
 pub(crate) async fn fibre(run: Run) -> Result<Exit, Fault> {
     let config = FibreConfig::load(&run.config).or_exit(Exit::Config, "the fibre cannot start")?;
+    places::are_free(&places::of_fibre(&run.config, &config)).await?;
     link::fibre::run(config, stopped(run.supervised)?).await.map_err(|error| {
         let exit = match &error {
             FibreError::Config(_) => Exit::Config,

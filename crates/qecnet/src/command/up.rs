@@ -15,6 +15,7 @@ use crate::command::console;
 use crate::context::Context;
 use crate::exit::{Exit, Fault, OrExit};
 use crate::output;
+use crate::places::{self, Place};
 use crate::render;
 use crate::supervise::{Happening, Supervisor};
 
@@ -22,7 +23,12 @@ use crate::supervise::{Happening, Supervisor};
 const AGAIN: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(context: &Context, up: &Up) -> Result<Exit, Fault> {
+    if context.deployment.is_new() {
+        places::are_free(&[Place::of_argument(up.listen, "--listen")]).await?;
+    }
     let fresh = context.deployment.prepare(up)?;
+    let places = context.deployment.places().or_exit(Exit::Config, "the deployment cannot start")?;
+    places::are_free(&places).await?;
     let program = std::env::current_exe().or_exit(Exit::Failed, "cannot find this program")?;
     let mut live = Live::new(context.global.json);
     live.say(&if fresh {
@@ -38,6 +44,10 @@ pub(crate) async fn run(context: &Context, up: &Up) -> Result<Exit, Fault> {
     loop {
         tokio::select! {
             happening = supervisor.next() => match happening {
+                Some(Happening::Blocked { name, why }) => {
+                    supervisor.stop().await;
+                    return Err(Fault::new(Exit::Address, anyhow::anyhow!("{name} cannot start: {why}")));
+                }
                 Some(happening) => live.happened(&happening)?,
                 None => break,
             },
@@ -108,9 +118,11 @@ impl Live {
                     self.say(&format!("started {name} (process {pid})"))?;
                 }
             }
-            Happening::Died { name, status } => {
-                self.say(&format!("{name} ended ({status}); starting it again. Its log says why."))?;
+            Happening::Died { name, status, why } => {
+                let why = why.as_deref().unwrap_or("its log says why");
+                self.say(&format!("{name} ended ({status}); starting it again: {why}"))?;
             }
+            Happening::Blocked { name, why } => self.say(&format!("{name} cannot start: {why}"))?,
             Happening::CannotStart { name, error } => {
                 self.say(&format!("{name} cannot start: {}", output::sentence(error)))?;
             }
@@ -163,14 +175,16 @@ fn summary(status: &StatusView) -> String {
     let online = status.nodes.iter().filter(|node| node.state == NodeState::Online).count();
     let measured = status.links.iter().filter(|link| link.qber.is_some()).count();
     let count = |state| status.keys.by_state.get(&state).copied().unwrap_or(0);
+    let attention = render::attention::what(&status.attention).map(|what| format!("; ATTENTION: {what}"));
     format!(
         "{online}/{} nodes online, {measured}/{} links measured, {} keys active, {} in reserve or under way, \
-         {} pair keys, {} open incidents",
+         {} pair keys, {} open incidents{}",
         status.nodes.len(),
         status.links.len(),
         count(KeyState::Active) + count(KeyState::Rotating),
         count(KeyState::Distributed) + count(KeyState::Generated),
         status.keys.by_type.get(&KeyType::MeshSession).copied().unwrap_or(0),
-        status.incidents.open
+        status.incidents.open,
+        attention.unwrap_or_default()
     )
 }

@@ -28,6 +28,8 @@ pub(crate) struct NewHub {
     pub(crate) boundary: BoundaryId,
     pub(crate) listen: SocketAddr,
     pub(crate) mesh_listen: SocketAddr,
+    /// Where everyone reads what is public, if anywhere.
+    pub(crate) public_listen: Option<SocketAddr>,
     pub(crate) refresh: Millis,
 }
 
@@ -54,6 +56,7 @@ impl Deployment {
             new.boundary, new.listen, new.mesh_listen
         ))?;
         config.settings = timing(new.refresh);
+        config.public = new.public_listen.map(|listen| hub::config::Public { listen, address: None });
         if self.hub_config().exists() {
             let found = HubConfig::load(&self.hub_config())?;
             if (found.listen, found.mesh_listen) != (new.listen, new.mesh_listen) {
@@ -246,11 +249,17 @@ pub(super) fn whole_mesh(deployment: &Deployment, up: &Up) -> anyhow::Result<()>
         .enumerate()
         .flat_map(|(at, a)| ends[at + 1..].iter().filter_map(|b| LinkId::new(a.clone(), b.clone())))
         .collect();
-    let mut free = ports::free(1 + 2 * nodes.len() + 3 * links.len(), &entropy)?.into_iter();
+    let mut free = ports::free(2 + 2 * nodes.len() + 3 * links.len(), &entropy)?.into_iter();
     let mut port = || free.next().context("too few ports were drawn");
 
     let boundary: BoundaryId = "qecnet".parse()?;
-    let hub = NewHub { boundary: boundary.clone(), listen: up.listen, mesh_listen: port()?, refresh: up.refresh };
+    let hub = NewHub {
+        boundary: boundary.clone(),
+        listen: up.listen,
+        mesh_listen: port()?,
+        public_listen: Some(port()?),
+        refresh: up.refresh,
+    };
     deployment.create_hub(&hub, &entropy)?;
     for id in ["op1", "op2", "op3"] {
         deployment.create_operator(&id.parse()?, &GROUPS.map(str::to_owned), &entropy)?;

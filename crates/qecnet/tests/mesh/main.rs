@@ -5,6 +5,8 @@ mod bad_disk;
 mod bad_input;
 mod bad_parts;
 mod bad_peers;
+mod browser;
+mod busy_port;
 mod compromise;
 mod console;
 mod deployment;
