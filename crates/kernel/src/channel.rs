@@ -23,6 +23,9 @@ const PERSISTENT: Millis = Millis::from_secs(10);
 /// How long a new link may take to its first bits.
 const START: Millis = Millis::from_secs(60);
 
+/// How long a link may lack bits after an end of it came (back): it starts anew with an empty pool.
+const SETTLING: Millis = Millis::from_secs(180);
+
 /// Reports from the ends of quantum links.
 pub(crate) fn measured(draft: &mut Draft<'_>, reports: &[LinkReport]) {
     if reports.len() > LINKS_PER_EVENT {
@@ -75,7 +78,7 @@ fn judge(draft: &mut Draft<'_>, link: &Link, report: &LinkReport) {
     let Some(up) = both_up(draft, &report.link) else { return };
     let since = if link.report.is_none() { draft.now } else { link.since };
     let patience = if link.proven { PERSISTENT } else { START };
-    if link.usable || since + patience > draft.now || up + START > draft.now {
+    if link.usable || since + patience > draft.now || up + SETTLING > draft.now {
         return;
     }
     let kind = if report.secret_bps < MIN_SECRET_BPS { SignalKind::RateLow } else { SignalKind::PoolDry };

@@ -328,7 +328,7 @@ fn u4_a_planned_act_raises_no_incident() {
     measure(&mut world, 600, 0);
     assert_eq!(world.state.incidents().len(), 0, "{:?}", world.state.incidents());
     world.up(2);
-    measure(&mut world, 50, 0);
+    measure(&mut world, 150, 0);
     measure(&mut world, 20, 4_000);
     assert_eq!(world.state.incidents().len(), 0, "{:?}", world.state.incidents());
     // cut off, and brought back by two
@@ -348,7 +348,7 @@ fn u4_a_planned_act_raises_no_incident() {
     measure(&mut world, 20, 4_000);
     assert_eq!(world.state.incidents().len(), 1, "the compromise itself: {:?}", world.state.incidents());
     // one that gives nothing although both ends are there is an incident all the same
-    measure(&mut world, 80, 0);
+    measure(&mut world, 200, 0);
     assert_eq!(world.state.incidents().len(), 3);
     world.assert_replays();
 }

@@ -57,7 +57,7 @@ fn an_eavesdropper_is_one_incident_that_settles() {
 #[test]
 fn slow_links_are_told_from_short_pauses() {
     let mut world = World::keyed(2, Settings::default());
-    measure(&mut world, 30, 21_000, 4_000);
+    measure(&mut world, 200, 21_000, 4_000);
     measure(&mut world, 8, 21_000, 400);
     measure(&mut world, 5, 109_900, 4_000);
     assert_eq!(world.state.incidents().len(), 0);

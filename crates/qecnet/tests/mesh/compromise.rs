@@ -4,7 +4,7 @@ use crate::deployment::{Mesh, assert_holds, wait};
 
 /// SM-02 SM-08a SM-08b KM-12 KM-13: a compromise signal isolates the node, revokes what it holds,
 /// re-keys the rest from reserve, each of the six steps an entry.
-/// SM-04 QT-09: nobody brings it back alone.
+/// SM-04 QT-09: nobody brings it back alone. U4: and its return is no incident.
 #[test]
 fn a_compromised_node_is_cut_off_and_needs_two_persons_to_return() {
     let mesh = Mesh::start(4, "30s");
@@ -33,6 +33,14 @@ fn a_compromised_node_is_cut_off_and_needs_two_persons_to_return() {
     mesh.cli(&["approvals", "approve", request, "--as", "op2"]).expect(0);
     mesh.cli(&["nodes", "restore", "n3"]).expect(0);
     mesh.wait_keyed();
+    mesh.wait_status("the links of n3 carry key again", |status| {
+        let links = status["links"].as_array().unwrap();
+        let of_n3 = |link: &&serde_json::Value| link["a"] == "n3" || link["b"] == "n3";
+        links.iter().filter(of_n3).all(|link| link["delivery"] == "qkd+kem")
+    });
+    // U4: what was planned raises no incident
+    let incidents = mesh.read(&["incidents", "list"]);
+    assert_eq!(incidents.as_array().unwrap().len(), 1, "{incidents}");
     let id = incident["id"].as_str().unwrap();
     mesh.cli(&["incidents", "review", id, "--note", "drill"]).expect(0);
     let (log, pins) = mesh.export("recovered");
