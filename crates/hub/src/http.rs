@@ -108,15 +108,17 @@ async fn connection(stream: TcpStream, from: SocketAddr, acceptor: TlsAcceptor, 
         let app = Arc::clone(&app);
         async move { Ok::<_, Infallible>(app.answer(request, caller).await) }
     });
+    let mut stream = Patient::new(stream, WRITE);
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS)
         .max_buf_size(HEADER_LEN)
         .max_headers(HEADER_FIELDS)
         .half_close(false)
-        .serve_connection(TokioIo::new(Patient::new(stream, WRITE)), service)
+        .serve_connection(TokioIo::new(&mut stream), service)
         .await;
     if let Err(error) = served {
         tracing::debug!(%from, %error, "a connection ended");
     }
+    guard::linger(&mut stream).await;
 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crypto::{Entropy, MasterKey, Secret32};
-use kme::client::{Client, ClientSettings};
+use kme::client::{Client, ClientError, ClientSettings};
 use kme::config::{Guard, KmeConfig, Limits, SaeConfig, ServerConfig, Timing};
 use kme::note::NoEvidence;
 use kme::peer::local::{LocalPeers, LocalSupply};
@@ -114,6 +114,27 @@ fn summed(pid: u32, start: Instant, before: Duration, mut times: Vec<Duration>) 
     }
 }
 
+/// Longest time for one request to succeed.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What `ask` gives at last, and how long the try took that gave it. A slow machine has empty pools now and then
+/// and says 503; it is asked again after a while, twice as long each time up to a second.
+async fn persist<T, F>(ask: impl Fn() -> F) -> (Duration, T)
+where
+    F: Future<Output = Result<T, ClientError>>,
+{
+    let (begun, mut pause) = (Instant::now(), Duration::from_millis(20));
+    loop {
+        let start = Instant::now();
+        match ask().await {
+            Ok(value) => return (start.elapsed(), value),
+            Err(error) if begun.elapsed() > PATIENCE => panic!("no answer in {PATIENCE:?}: {error}"),
+            Err(_) => tokio::time::sleep(pause).await,
+        }
+        pause = (pause * 2).min(Duration::from_secs(1));
+    }
+}
+
 /// enc_keys, then dec_keys of the same keys, over so many connections.
 async fn measure(target: &Target, connections: usize, requests: usize) -> (Measured, Measured) {
     let client = |settings: &ClientSettings| Arc::new(Client::new(settings, Duration::from_secs(60)).unwrap());
@@ -121,9 +142,10 @@ async fn measure(target: &Target, connections: usize, requests: usize) -> (Measu
     for _ in 0..connections {
         let pair = (client(&target.at_master), client(&target.at_slave));
         // Handshakes are not what is measured.
-        pair.0.status(&target.slave).await.unwrap();
-        let key = pair.0.enc_keys(&target.slave, 1, 256).await.unwrap();
-        pair.1.dec_keys(&target.master, &[key[0].id.clone()]).await.unwrap();
+        persist(|| pair.0.status(&target.slave)).await;
+        let (_, key) = persist(|| pair.0.enc_keys(&target.slave, 1, 256)).await;
+        let ids = [key[0].id.clone()];
+        persist(|| pair.1.dec_keys(&target.master, &ids)).await;
         pairs.push(pair);
     }
     let each = requests / connections;
@@ -134,9 +156,8 @@ async fn measure(target: &Target, connections: usize, requests: usize) -> (Measu
         tasks.spawn(async move {
             let mut done = Vec::with_capacity(each);
             for _ in 0..each {
-                let start = Instant::now();
-                let keys = master.enc_keys(&slave, 1, 256).await.unwrap();
-                done.push((start.elapsed(), keys[0].id.clone()));
+                let (taken, keys) = persist(|| master.enc_keys(&slave, 1, 256)).await;
+                done.push((taken, keys[0].id.clone()));
             }
             (number, done)
         });
@@ -151,9 +172,8 @@ async fn measure(target: &Target, connections: usize, requests: usize) -> (Measu
         tasks.spawn(async move {
             let mut times = Vec::with_capacity(done.len());
             for (_, id) in done {
-                let start = Instant::now();
-                slave.dec_keys(&master, &[id]).await.unwrap();
-                times.push(start.elapsed());
+                let ids = [id];
+                times.push(persist(|| slave.dec_keys(&master, &ids)).await.0);
             }
             times
         });

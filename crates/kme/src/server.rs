@@ -142,7 +142,7 @@ impl Connection {
             Some(sae) => Some(Counted(Arc::clone(sae))),
             None => None,
         };
-        let stream = Patient::new(stream, guard.write.into());
+        let mut stream = Patient::new(stream, guard.write.into());
         let head = guard.head.into();
         let this = Arc::new(Self { kme, guard, from: caller, known: Mutex::new(Known { directory, sae }) });
         let service = service_fn(move |request| {
@@ -155,11 +155,12 @@ impl Connection {
             .max_buf_size(HEAD_LEN)
             .max_headers(FIELDS)
             .half_close(false)
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection(TokioIo::new(&mut stream), service)
             .await;
         if let Err(error) = served {
             tracing::debug!(%from, %error, "a connection ended");
         }
+        guard::linger(&mut stream).await;
         drop(counted);
     }
 

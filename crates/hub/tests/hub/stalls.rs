@@ -66,3 +66,34 @@ async fn what_is_too_large_is_refused() {
     assert!(read.is_err() || answer == *b"HTTP/1.1 413", "{}", String::from_utf8_lossy(&answer));
     hub.stop().await;
 }
+
+/// U8: a caller that sends all of its request before it reads still gets the answer that the request is
+/// too large, whatever the size and however the length is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn u8_a_refused_body_still_gets_its_answer() {
+    let deployment = Deployment::new(0);
+    let hub = deployment.start().await;
+    const BODY: usize = 6 << 20;
+    let whole = format!("POST /v1/requests HTTP/1.1\r\nhost: x\r\ncontent-length: {BODY}\r\n\r\n");
+    let chunked = "POST /v1/requests HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n".to_owned();
+    let long = format!("GET /v1/health HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "y".repeat(BODY));
+    let piece = vec![7; 1 << 16];
+    for (head, frame, status) in [(whole, false, "413"), (chunked, true, "413"), (long, false, "431")] {
+        let mut stream = deployment.connect(&hub).await;
+        stream.write_all(head.as_bytes()).await.unwrap();
+        for _ in 0..if status == "413" { BODY / piece.len() } else { 0 } {
+            if frame {
+                stream.write_all(b"10000\r\n").await.unwrap();
+            }
+            stream.write_all(&piece).await.unwrap();
+            if frame {
+                stream.write_all(b"\r\n").await.unwrap();
+            }
+        }
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+    }
+    hub.stop().await;
+}

@@ -177,3 +177,21 @@ async fn the_hybrid_group_comes_first() {
     let classical = raw(&ka, "a1").await;
     assert!(classical.get_ref().1.negotiated_key_exchange_group().is_some());
 }
+
+/// U8: a SAE that sends all of a body that is too large before it reads still gets the answer (clause 6.5).
+#[tokio::test(flavor = "multi_thread")]
+async fn u8_a_refused_body_still_gets_its_answer() {
+    let world = World::new();
+    let ka = world.start_guarded(config("ka"), guard()).await;
+    let mut stream = raw(&ka, "a1").await;
+    const BODY: usize = 6 << 20;
+    let path = "/api/v1/keys/a2/enc_keys";
+    let head =
+        format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {BODY}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    for piece in vec![b' '; BODY].chunks(1 << 16) {
+        stream.write_all(piece).await.unwrap();
+    }
+    let said = rest(&mut stream).await;
+    assert!(said.starts_with("HTTP/1.1 400") && said.contains("\"message\""), "{said}");
+}
