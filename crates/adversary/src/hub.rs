@@ -14,7 +14,7 @@ use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use session::endpoint::{DEADLINE, EndpointConfig};
 use session::mesh::HubMessage;
-use session::{Arrival, Channel, Endpoint, Limits, Listener, Session, TlsKey, TrustStore};
+use session::{Arrival, Book, Channel, Endpoint, Limits, Listener, Session, SignedRoster, TlsKey, TrustStore};
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 use tokio_rustls::TlsAcceptor;
@@ -63,12 +63,14 @@ impl LyingHub {
         let config = &deployment.config;
         let tls_key = TlsKey::load(&config.files.tls).unwrap();
         let from = hub::system_time() - Millis::from_secs(300);
+        let trust = Arc::new(TrustStore::load(&config.files.trust).unwrap());
         let endpoint = Endpoint::new(EndpointConfig {
+            book: Arc::new(Book::of(&trust)),
             node: NodeId::hub(),
             identity: Arc::new(IdentityKey::load(&config.files.identity).unwrap()),
             certificate: tls_key.issue(&config.boundary, &NodeId::hub(), from, VALIDITY).unwrap(),
             tls_key,
-            trust: Arc::new(TrustStore::load(&config.files.trust).unwrap()),
+            trust,
             entropy: Arc::clone(&deployment.entropy),
             admission: Box::new(|_| true),
             deadline: DEADLINE,
@@ -78,9 +80,9 @@ impl LyingHub {
         Self { nodes: nodes.unwrap(), endpoint, operators: None }
     }
 
-    /// Signs, from now on, another revocation epoch in its handshakes; it never falls.
-    pub fn claim_epoch(&self, epoch: u64) {
-        self.endpoint.raise_revocation_epoch(epoch);
+    /// Signs membership as it likes, and goes by it in its handshakes.
+    pub fn issue_roster(&self, epoch: u64, members: Vec<NodeId>, isolated: Vec<NodeId>) -> SignedRoster {
+        self.endpoint.issue_roster(epoch, members, isolated).unwrap()
     }
 
     /// The next session of a node.

@@ -7,8 +7,8 @@ use node::NodeConfig;
 use session::endpoint::{DEADLINE, EndpointConfig};
 use session::mesh::{HubMessage, NodeMessage};
 use session::{
-    Channel, Endpoint, HandshakeError, Limits, Listener, RecvError, SendError, Session, SessionReceiver, SessionSender,
-    TlsKey, TrustStore,
+    Book, Channel, Endpoint, HandshakeError, Limits, Listener, RecvError, SendError, Session, SessionReceiver,
+    SessionSender, TlsKey, TrustStore,
 };
 use types::{Millis, NodeId, cbor};
 
@@ -28,12 +28,14 @@ impl HostileNode {
     pub fn new(config: &NodeConfig) -> Self {
         let tls_key = TlsKey::load(&config.files.tls).unwrap();
         let from = hub::system_time() - Millis::from_secs(300);
+        let trust = Arc::new(TrustStore::load(&config.files.trust).unwrap());
         let endpoint = Endpoint::new(EndpointConfig {
+            book: Arc::new(Book::of(&trust)),
             node: config.node.clone(),
             identity: Arc::new(IdentityKey::load(&config.files.identity).unwrap()),
             certificate: tls_key.issue(&config.boundary, &config.node, from, VALIDITY).unwrap(),
             tls_key,
-            trust: Arc::new(TrustStore::load(&config.files.trust).unwrap()),
+            trust,
             entropy: Arc::new(Entropy::system().unwrap()),
             admission: Box::new(|_| true),
             deadline: DEADLINE,

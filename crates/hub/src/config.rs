@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use kernel::event::{NodeSpec, OperatorSpec, Settings};
+use link::LinkSection;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use types::mesh::Function;
 use types::{BoundaryId, Hash, LinkId, Millis, NodeId, OperatorId, Timestamp};
@@ -37,6 +38,9 @@ pub struct HubConfig {
     /// Timing of a new boundary.
     #[serde(default)]
     pub settings: Timing,
+    /// How often membership is signed anew; nodes go by it for the `timing.roster` of their own files.
+    #[serde(default = "default_roster")]
+    pub roster: Span,
     /// The first operators.
     #[serde(default)]
     pub operators: Vec<Operator>,
@@ -46,9 +50,13 @@ pub struct HubConfig {
     /// The quantum links of a new boundary, as `a~b`.
     #[serde(default)]
     pub links: Vec<LinkName>,
-    /// Fibres that end at the hub.
-    #[serde(default)]
-    pub fibres: Vec<Fibre>,
+    /// The hub's own ends of quantum links, one `[[link]]` each.
+    #[serde(default, rename = "link")]
+    pub ends: Vec<LinkSection>,
+}
+
+fn default_roster() -> Span {
+    Span(Millis::from_secs(60))
 }
 
 fn default_contact() -> String {
@@ -130,27 +138,6 @@ pub struct Node {
     pub function: Function,
     /// Fingerprint of its identity.
     pub identity: Hash,
-}
-
-/// A fibre from the hub to a node.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Fibre {
-    /// The node at the other end.
-    pub peer: NodeId,
-    /// Address of the fibre's A side, `host:port`; empty where there is a vendor's KME in its place.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub address: String,
-    /// The vendor's KME on the hub's side (ETSI GS QKD 014), in place of a fibre.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kme: Option<link::VendorSection>,
-    /// Numbers both ends and the fibre agree on.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub params: link::ParamsSection,
-}
-
-fn is_default(params: &link::ParamsSection) -> bool {
-    *params == link::ParamsSection::default()
 }
 
 /// A link written `a~b`.
@@ -344,11 +331,15 @@ impl HubConfig {
         if self.settings.refresh.0 < Millis::from_secs(1) {
             return Err("`settings.refresh` is less than 1s: rotate at most once a second".to_owned());
         }
+        if self.roster.0 < Millis::new(200) {
+            return Err("`roster` is less than 200ms: a minute is usual".to_owned());
+        }
         if self.nodes.iter().any(|node| node.id.is_hub()) {
             return Err("`hub` is the name of the hub: give the node another".to_owned());
         }
-        if let Some(fibre) = self.fibres.iter().find(|fibre| fibre.address.is_empty() == fibre.kme.is_none()) {
-            return Err(format!("`fibres` to `{}`: either `address` or `kme`", fibre.peer));
+        for link in &self.ends {
+            link.check_source()?;
+            link.params.params().check().map_err(|error| format!("`link` to `{}`: {error}", link.peer))?;
         }
         let known = |name: &NodeId| name.is_hub() || self.nodes.iter().any(|node| node.id == *name);
         if let Some(LinkName(link)) = self.links.iter().find(|link| !known(link.0.a()) || !known(link.0.b())) {
@@ -371,7 +362,7 @@ impl HubConfig {
         for path in own.into_iter().chain(self.policy.as_mut()) {
             *path = folder.join(&*path);
         }
-        self.fibres.iter_mut().filter_map(|fibre| fibre.kme.as_mut()).for_each(|kme| kme.rebase(folder));
+        self.ends.iter_mut().filter_map(|link| link.kme.as_mut()).for_each(|kme| kme.rebase(folder));
     }
 }
 
@@ -404,7 +395,7 @@ mod tests {
     fn what_is_written_is_read_again() {
         let text = format!(
             "{LEAST}links = [\"n1~hub\"]\n[settings]\nrefresh = \"5s\"\n[[nodes]]\nid = \"n1\"\nfunction = \"grid\"\n\
-             identity = \"{}\"\n[[fibres]]\npeer = \"n1\"\naddress = \"127.0.0.1:9000\"\n",
+             identity = \"{}\"\n[[link]]\npeer = \"n1\"\nfibre = \"127.0.0.1:9000\"\n",
             "ab".repeat(32)
         );
         let config = load(&text).unwrap();
@@ -422,6 +413,9 @@ mod tests {
             ("[settings]\nrefresh = \"10ms\"\n", "settings.refresh"),
             ("links = [\"hub~n9\"]\n", "hub~n9"),
             ("links = [\"n1\"]\n", "not a link"),
+            ("[[fibres]]\npeer = \"n1\"\n", "fibres"),
+            ("[[link]]\npeer = \"n1\"\naddress = \"127.0.0.1:1\"\n", "address"),
+            ("[[link]]\npeer = \"n1\"\n", "either `fibre` or `kme`"),
             ("[[operators]]\nid = \"op1\"\nidentity = \"00\"\n", "op1"),
             ("[[nodes]]\nid = \"hub\"\nfunction = \"grid\"\nidentity = \"00\"\n", "64 hex digits"),
             ("[[nodes]]\nid = \"N1\"\nfunction = \"grid\"\nidentity = \"00\"\n", "N1"),

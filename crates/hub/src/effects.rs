@@ -64,7 +64,7 @@ impl Effects {
             Effect::Destroy(keys) => self.tell(keys, HubMessage::Destroy),
             Effect::Purge(keys) => self.purge(keys).await,
             Effect::Isolate { node, epoch } => self.isolate(node, epoch).await,
-            Effect::Readmit { node, epoch } => self.readmit(node, epoch).await,
+            Effect::Readmit { node, epoch: _ } => self.readmit(node).await,
             Effect::Forwards(nodes) => self.forwards(nodes).await,
             Effect::Saes(nodes) => self.saes(nodes).await,
             Effect::HandoutsKept { node, number } => {
@@ -128,8 +128,9 @@ impl Effects {
     }
 
     async fn isolate(&self, node: NodeId, epoch: u64) {
-        self.mesh.endpoint.raise_revocation_epoch(epoch);
-        self.mesh.tell_all_urgently(&HubMessage::Isolate { node: node.clone(), epoch }, &node);
+        if let Some(roster) = self.mesh.sign_roster() {
+            self.mesh.tell_all_urgently(&HubMessage::Isolate { node: node.clone(), epoch, roster }, &node);
+        }
         self.mesh.cut(&node).await;
         self.mesh.report(Event::IsolationConfirmed { by: NodeId::hub(), node, epoch }).await;
     }
@@ -159,10 +160,12 @@ impl Effects {
         }
     }
 
-    async fn readmit(&self, node: NodeId, epoch: u64) {
-        self.mesh.endpoint.raise_revocation_epoch(epoch);
+    async fn readmit(&self, node: NodeId) {
+        let roster = self.mesh.sign_roster();
         self.restore_link(&node).await;
-        self.mesh.tell_all_urgently(&HubMessage::Readmit { node: node.clone(), epoch }, &node);
+        if let Some(roster) = roster {
+            self.mesh.tell_all_urgently(&HubMessage::Membership(roster), &node);
+        }
     }
 
     async fn forwards(&self, nodes: Vec<NodeId>) {

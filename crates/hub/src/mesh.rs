@@ -16,11 +16,11 @@ use std::time::Duration;
 use kernel::State;
 use kernel::event::Event;
 use session::mesh::{Forward, HubMessage};
-use session::{Arrival, Channel, Endpoint, HandshakeError, Listener, Session};
+use session::{Arrival, Channel, Endpoint, HandshakeError, Listener, Session, SignedRoster};
 use types::mesh::{KeyType, SignalKind, Subject};
 use types::{Hash, NodeId};
 
-use crate::admitted::Admitted;
+use crate::admitted::{Admitted, Membership};
 use crate::console::History;
 use crate::notice::Notices;
 use crate::sequencer::Handle;
@@ -108,9 +108,10 @@ impl Mesh {
 
     async fn come_up(&self, node: NodeId, generation: u64, session: Hash) {
         self.sources.of(&node, Channel::Urgent).coming_up().await;
+        let Some(signed) = self.sign_roster() else { return };
         let about = node.clone();
         let Ok((roster, forwards)) =
-            self.handle.look(move |look| (roster(look.state, &about), forwards(look.state, &about))).await
+            self.handle.look(move |look| (roster(look.state, &about, signed), forwards(look.state, &about))).await
         else {
             return;
         };
@@ -130,6 +131,23 @@ impl Mesh {
         if self.peers.part(node, generation) == Some(true) {
             tracing::info!(%node, "down");
             self.report(Event::NodeDown { node: node.clone() }).await;
+        }
+    }
+
+    /// Signs membership as it is durable, for handshakes from now on and to be sent.
+    pub(crate) fn sign_roster(&self) -> Option<SignedRoster> {
+        let Membership { epoch, members, isolated } = self.admitted.membership();
+        let signed = self.endpoint.issue_roster(epoch, members, isolated);
+        signed.inspect_err(|error| tracing::error!(%error, "membership is not signed: nodes will fall silent")).ok()
+    }
+
+    /// Signs membership anew, again and again, so that no connected node goes by an old roster.
+    pub(crate) async fn renew_roster(self: Arc<Self>, every: Duration) {
+        loop {
+            tokio::time::sleep(every).await;
+            if let Some(roster) = self.sign_roster() {
+                self.tell_all_urgently(&HubMessage::Membership(roster), &NodeId::hub());
+            }
         }
     }
 
@@ -181,15 +199,9 @@ pub(crate) fn saes(state: &State) -> HubMessage {
     HubMessage::Saes(state.served_saes().cloned().collect())
 }
 
-/// Everyone `node` may talk to, and every key it should hold.
-pub(crate) fn roster(state: &State, node: &NodeId) -> HubMessage {
-    let peers = state.roster().filter(|peer| *peer != node).cloned().collect();
-    HubMessage::Roster {
-        peers,
-        epoch: state.epoch(),
-        keys: state.keys_of(node),
-        life: state.life(KeyType::MeshSession),
-    }
+/// Everyone who may be talked to, and every key that `node` should hold.
+fn roster(state: &State, node: &NodeId, roster: SignedRoster) -> HubMessage {
+    HubMessage::Roster { roster, keys: state.keys_of(node), life: state.life(KeyType::MeshSession) }
 }
 
 /// Every forward `node` takes part in.

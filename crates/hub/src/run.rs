@@ -7,7 +7,7 @@ use std::time::Duration;
 use crypto::{Entropy, IdentityKey, LogSigner};
 use link::{Engine, LinkSpec};
 use session::endpoint::{DEADLINE, EndpointConfig, EndpointError};
-use session::{Certificate, Endpoint, Limits, Listener, TlsKey, TrustStore};
+use session::{Book, Certificate, Endpoint, Limits, Listener, TlsKey, TrustStore};
 use store::{Store, StoreHandle};
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
@@ -159,17 +159,27 @@ impl Keys {
         Ok(session::operator::public_config(&self.http, &self.http_certificate()?)?)
     }
 
-    fn endpoint(&self, config: &HubConfig, admitted: &Arc<Admitted>) -> Result<Endpoint, StartError> {
+    fn endpoint(
+        &self,
+        config: &HubConfig,
+        admitted: &Arc<Admitted>,
+        time: &TimeSource,
+    ) -> Result<Endpoint, StartError> {
         let trust = Arc::new(TrustStore::load(&config.files.trust)?);
         if *trust.boundary() != self.boundary {
             let (found, wanted) = (trust.boundary().clone(), self.boundary.clone());
             return Err(StartError::OtherBoundary { found, wanted });
         }
         let identity = IdentityKey::load(&config.files.identity).map_err(FilesError::from)?;
-        let (known, admitted) = (Arc::clone(&trust), Arc::clone(admitted));
+        let hub = Some(identity.public().clone());
+        // The hub makes the time that rosters age by: none of its own is ever too old.
+        let book = Arc::new(Book::new(self.boundary.clone(), hub, None, Arc::clone(time)));
+        let (known, admitted, signed) = (Arc::clone(&trust), Arc::clone(admitted), Arc::clone(&book));
         // Trusted by the local file, admitted by the boundary, and the same identity in both.
         let admission = move |node: &NodeId| {
-            known.get(node).is_some_and(|entry| admitted.allows(node, entry.identity.fingerprint()))
+            // A roster of this hub that a node shows may cut off more than a store that was put back.
+            !signed.isolates(node)
+                && known.get(node).is_some_and(|entry| admitted.allows(node, entry.identity.fingerprint()))
         };
         Ok(Endpoint::new(EndpointConfig {
             node: NodeId::hub(),
@@ -178,6 +188,7 @@ impl Keys {
             certificate: self.mesh_certificate()?,
             trust,
             entropy: Arc::clone(&self.entropy),
+            book,
             admission: Box::new(admission),
             deadline: DEADLINE,
         })?)
@@ -231,8 +242,8 @@ impl Hub {
         // The ports come first: a second hub on the same configuration stops here.
         let ports = Ports::open(&config).await?;
         let opened = open(&config, &entropy, &time).await?;
-        let endpoint = keys.endpoint(&config, &opened.admitted)?;
-        endpoint.raise_revocation_epoch(opened.core.state().epoch());
+        let endpoint = keys.endpoint(&config, &opened.admitted, &time)?;
+        endpoint.book().see(opened.core.head().at.max(time()));
         let salt = opened.core.state().boundary().map(|boundary| boundary.salt).ok_or(StartError::Stopped)?;
         let severed: Vec<NodeId> = isolated(opened.core.state());
         let (handle, orders, thread) = sequencer::start(opened.core, Arc::clone(&time)).map_err(StartError::Thread)?;
@@ -244,12 +255,13 @@ impl Hub {
             admitted: Arc::clone(&opened.admitted),
             endpoint: endpoint.clone(),
             notices: Arc::clone(&notices),
-            links: Links::new(Engine::new(2).map_err(StartError::Thread)?, fibres(&config)),
+            links: Links::new(Engine::new(2).map_err(StartError::Thread)?, ends(&config)),
             history: Arc::clone(&history),
             relay: crate::mesh::Relay::default(),
             sources: crate::mesh::Sources::default(),
             turn: tokio::sync::Mutex::default(),
         });
+        let _ = mesh.sign_roster();
         mesh.links.start_all(&opened.store, &entropy).await?;
         severed.iter().for_each(|node| mesh.links.sever(node));
         let sign_in = SignIn::open(opened.store.clone(), time()).await.map_err(StartError::Sessions)?;
@@ -283,6 +295,7 @@ impl Hub {
             tokio::spawn(Arc::clone(&mesh).serve(nodes)).abort_handle(),
             tokio::spawn(Arc::clone(&mesh).report_links()).abort_handle(),
             tokio::spawn(app.console.draw(handle.clone())).abort_handle(),
+            tokio::spawn(Arc::clone(&mesh).renew_roster(config.roster.0.into())).abort_handle(),
         ];
         tasks.extend(ports.serve(keys, endpoint, &app)?);
         tracing::info!(operators = %http_address, nodes = %mesh_address, "the hub serves");
@@ -379,15 +392,15 @@ fn isolated(state: &kernel::State) -> Vec<NodeId> {
     isolated.map(|(node, _)| node.clone()).collect()
 }
 
-fn fibres(config: &HubConfig) -> Vec<LinkSpec> {
-    let spec = |fibre: &crate::config::Fibre| LinkSpec {
+fn ends(config: &HubConfig) -> Vec<LinkSpec> {
+    let spec = |link: &link::LinkSection| LinkSpec {
         me: NodeId::hub(),
-        peer: fibre.peer.clone(),
-        fibre: fibre.address.clone(),
-        kme: fibre.kme.clone(),
-        params: fibre.params.params(),
+        peer: link.peer.clone(),
+        fibre: link.fibre.clone(),
+        kme: link.kme.clone(),
+        params: link.params.params(),
     };
-    config.fibres.iter().map(spec).collect()
+    config.ends.iter().map(spec).collect()
 }
 
 /// Certificates are short-lived, so that a stolen key is of use for days, not years.

@@ -87,14 +87,19 @@ impl Default for Limits {
 #[serde(default, deny_unknown_fields)]
 pub struct Timing {
     /// Longest wait for another KME to confirm. After it, what was reserved returns.
+    #[serde(with = "types::span")]
     pub confirm: Millis,
     /// Longest wait of a master for a pool that is empty and being filled.
+    #[serde(with = "types::span")]
     pub fill_wait: Millis,
     /// Pause after a supply or a peer failed, before it is tried again.
+    #[serde(with = "types::span")]
     pub retry: Millis,
     /// How long a key waits for its slave once its sheet was used up by the master.
+    #[serde(with = "types::span")]
     pub key_ttl: Millis,
     /// Interval of the work that destroys what was delivered.
+    #[serde(with = "types::span")]
     pub tend: Millis,
 }
 
@@ -200,12 +205,16 @@ pub struct Guard {
     /// Most handshakes under way from one address.
     pub handshakes_per_address: usize,
     /// Longest handshake.
+    #[serde(with = "types::span")]
     pub handshake: Millis,
     /// Longest wait for the head of a request, and for the next request of a kept connection.
+    #[serde(with = "types::span")]
     pub head: Millis,
     /// Longest wait for the body of a request.
+    #[serde(with = "types::span")]
     pub body: Millis,
     /// Longest wait for a caller to take what was written to it.
+    #[serde(with = "types::span")]
     pub write: Millis,
     /// Most bytes of a request's body.
     pub body_len: usize,

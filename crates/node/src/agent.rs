@@ -5,11 +5,12 @@
 //! queues behind a delivery.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crypto::{Entropy, KeyMaterial, SharedSecret};
 use link::{Pad, PadBits};
+use session::Mark;
 use session::mesh::{DeliveryFrame, Forward, HubMessage, NodeMessage, PeerMessage, Receipt};
 use store::{Changes, StoreHandle};
 use tokio::sync::mpsc;
@@ -20,7 +21,7 @@ use types::{Hash, KeyId, NodeId};
 use crate::counter::Counter;
 use crate::forward::{Failed, Forwards, Incoming, Outgoing};
 use crate::keyring::KeyRing;
-use crate::network::{Change, Membership, Network};
+use crate::network::Network;
 use crate::peer::{Links, Outbox};
 use crate::prekeys::Prekeys;
 use crate::run::NodeError;
@@ -107,12 +108,21 @@ pub(crate) struct Agent {
     next_report: Instant,
     /// The hub looks closely until then.
     watched_until: Option<Instant>,
+    /// Members as they were last acted on, and the mark of what was last kept.
+    members: BTreeSet<NodeId>,
+    kept: Mark,
+    kept_at: Instant,
+    /// Whether the newest roster was young enough at the last look.
+    fresh: bool,
 }
 
 impl Agent {
     pub(crate) fn new(parts: Parts) -> Self {
         let hub_prekeys = Prekeys::new(Arc::clone(&parts.entropy));
         let next_report = Instant::now() + parts.report;
+        let book = parts.network.endpoint.book();
+        let (mut members, kept, fresh) = (book.members(), book.mark(), book.is_fresh());
+        members.remove(&parts.me);
         let mut agent = Self {
             parts,
             hub: None,
@@ -126,6 +136,10 @@ impl Agent {
             paired: BTreeSet::new(),
             next_report,
             watched_until: None,
+            members,
+            kept,
+            kept_at: Instant::now(),
+            fresh,
         };
         agent.renewals.hub_is_silent();
         agent.tell_streams();
@@ -141,11 +155,17 @@ impl Agent {
     ) -> Result<(), NodeError> {
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut rosters = self.parts.network.endpoint.book().subscribe();
         loop {
             let input = tokio::select! {
                 biased;
                 Some(input) = urgent.recv() => input,
+                Ok(()) = rosters.changed() => {
+                    self.membership_changed().await?;
+                    continue;
+                }
                 _ = look.tick() => {
+                    self.mind_the_roster().await?;
                     self.look();
                     self.renew_pairs();
                     if Instant::now() >= self.next_report {
@@ -232,7 +252,7 @@ impl Agent {
             HubMessage::Deliver(frame) => self.open(frame),
             HubMessage::Activate(list) => {
                 let done = self.parts.ring.activate(&list);
-                self.commit(None).await?;
+                self.commit().await?;
                 if !done.missing.is_empty() {
                     tracing::warn!(keys = ?done.missing, "cannot be activated: they are not held here");
                 }
@@ -242,24 +262,27 @@ impl Agent {
             }
             HubMessage::Retire(keys) => {
                 self.parts.ring.retire(&keys);
-                self.commit(None).await?;
+                self.commit().await?;
             }
             HubMessage::Destroy(keys) => {
                 let unused = self.parts.ring.destroy(&keys);
                 self.parts.network.pairs.forget(&unused);
                 self.waiting.forget(&keys);
-                self.commit(None).await?;
+                self.commit().await?;
             }
             HubMessage::Purge(keys) => {
                 self.purge(&keys);
-                self.commit(None).await?;
+                self.commit().await?;
                 self.tell_urgently(&NodeMessage::Purged(keys));
             }
-            HubMessage::Isolate { node, epoch } => self.isolate(node, epoch).await?,
-            HubMessage::Readmit { node, epoch } => self.readmit(node, epoch).await?,
-            HubMessage::Roster { peers, epoch, keys, life } => {
+            HubMessage::Isolate { node, epoch, roster } => self.isolate(node, epoch, roster).await?,
+            HubMessage::Membership(roster) => {
+                self.take_roster(roster);
+                self.membership_changed().await?;
+            }
+            HubMessage::Roster { roster, keys, life } => {
                 self.renewals.hub_is_back(life.map(Into::into));
-                self.roster(&peers, epoch, &keys).await?;
+                self.roster(roster, &keys).await?;
             }
             HubMessage::Forwards(list) => {
                 self.hub_forwards = list;
@@ -285,16 +308,23 @@ impl Agent {
     }
 
     /// Makes what changed durable; streams learn of it first, since they send nothing new under it.
-    async fn commit(&mut self, membership: Option<&Membership>) -> Result<(), NodeError> {
+    async fn commit(&mut self) -> Result<(), NodeError> {
+        self.commit_with(Changes::default()).await
+    }
+
+    async fn commit_membership(&mut self) -> Result<(), NodeError> {
+        self.kept_at = Instant::now();
+        let mut changes = Changes::default();
+        vault::membership_changes(&self.parts.network.endpoint.book().kept(), &mut changes)?;
+        self.commit_with(changes).await
+    }
+
+    async fn commit_with(&mut self, mut changes: Changes) -> Result<(), NodeError> {
         let changed = self.parts.ring.changes();
         if changed.rows {
             self.tell_streams();
         }
-        let mut changes = Changes::default();
         vault::key_changes(&self.parts.ring, &changed, &mut changes)?;
-        if let Some(membership) = membership {
-            vault::membership_changes(membership, &mut changes)?;
-        }
         vault::write(&self.parts.store, changes).await?;
         Ok(())
     }
@@ -324,12 +354,5 @@ impl Agent {
             }
         }
         self.parts.forwards.set(own, ends);
-    }
-
-    fn with_membership(&self, change: impl FnOnce(&mut Membership) -> Change) -> (Change, Membership, Membership) {
-        let mut now = self.parts.network.admitted.write().unwrap_or_else(PoisonError::into_inner);
-        let before = now.clone();
-        let change = change(&mut now);
-        (change, before, now.clone())
     }
 }

@@ -78,11 +78,18 @@ pub struct Timing {
     pub report: Span,
     /// Longest wait before a lost session is tried again.
     pub reconnect: Span,
+    /// How old the hub's newest roster may be before no peer is spoken to: as long the mesh goes on
+    /// without the hub. At least `2s`; the hub signs one each minute.
+    pub roster: Span,
 }
 
 impl Default for Timing {
     fn default() -> Self {
-        Self { report: Span(Millis::from_secs(5)), reconnect: Span(Millis::from_secs(5)) }
+        Self {
+            report: Span(Millis::from_secs(5)),
+            reconnect: Span(Millis::from_secs(5)),
+            roster: Span(Millis::from_hours(24)),
+        }
     }
 }
 
@@ -167,6 +174,9 @@ impl NodeConfig {
         }
         if self.timing.report.0 < Millis::new(100) || self.timing.reconnect.0 < Millis::new(100) {
             return Err("`timing`: every span is at least 100ms".to_owned());
+        }
+        if self.timing.roster.0 < Millis::from_secs(2) {
+            return Err("`timing.roster` is less than 2s: a day is usual".to_owned());
         }
         let mut peers = std::collections::BTreeSet::new();
         for link in &self.links {

@@ -27,6 +27,8 @@ pub(crate) enum Cut {
     Isolated,
     /// It lagged so far behind that its keys no longer fit.
     Lagging,
+    /// The newest roster is too old: no peer is spoken to.
+    Paused,
 }
 
 impl std::fmt::Display for Cut {
@@ -34,6 +36,7 @@ impl std::fmt::Display for Cut {
         f.write_str(match self {
             Self::Revoked => "its key was revoked",
             Self::Isolated => "its peer was isolated",
+            Self::Paused => "the hub's newest roster is too old to speak to peers",
             Self::Lagging => "it lagged too far behind the rotation of its keys",
         })
     }
@@ -151,6 +154,13 @@ impl Pairs {
                 stream.waiting.clear();
                 stream.cut.send_replace(Some(Cut::Isolated));
             }
+        }
+    }
+
+    /// Cuts every stream and keeps all keys: nobody is spoken to now.
+    pub(crate) fn pause(&self) {
+        for stream in self.lock().values_mut().flat_map(|pair| pair.streams.values_mut()) {
+            stream.cut.send_if_modified(|cut| cut.is_none() && cut.replace(Cut::Paused).is_none());
         }
     }
 

@@ -1,14 +1,15 @@
 //! A node from its configuration to its end.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crypto::{Entropy, IdentityKey};
 use link::{Engine, LinkSpec};
 use session::endpoint::{DEADLINE, EndpointError};
 use session::{
-    Arrival, Channel, Endpoint, EndpointConfig, HandshakeError, Limits, Listener, TlsKey, TrustError, TrustStore,
+    Arrival, Book, Channel, Endpoint, EndpointConfig, HandshakeError, Kept, Limits, Listener, TlsKey, TrustError,
+    TrustStore, WallClock,
 };
 use store::StoreHandle;
 use tokio::sync::mpsc;
@@ -30,8 +31,6 @@ use crate::{counter, hub, network};
 const QUEUE: usize = 1_024;
 /// Certificates are short: a node that is cut off expires.
 const VALIDITY: Millis = Millis::from_hours(24);
-/// Certificates begin a little in the past, for peers whose clocks are behind.
-const BACKDATED: Millis = Millis::from_secs(300);
 const RENEW_EVERY: Duration = Duration::from_secs(6 * 3_600);
 
 /// A node did not start, or could not go on.
@@ -71,6 +70,9 @@ pub enum NodeError {
     /// What was kept cannot be read back.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// The rosters it kept are not the hub's.
+    #[error("the rosters in the store do not hold: {0}; restore the store, or the hub's entry in the trust file")]
+    Roster(#[from] session::book::RosterError),
     /// A quantum link.
     #[error(transparent)]
     Link(#[from] link::StartError),
@@ -123,7 +125,7 @@ pub(crate) fn now() -> Timestamp {
     Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-fn endpoint(config: &NodeConfig, entropy: &Arc<Entropy>, admitted: &Admitted) -> Result<Endpoint, NodeError> {
+fn endpoint(config: &NodeConfig, entropy: &Arc<Entropy>, kept: Kept, wall: WallClock) -> Result<Endpoint, NodeError> {
     let trust = Arc::new(TrustStore::load(&config.files.trust)?);
     if *trust.boundary() != config.boundary {
         let (found, wanted) = (trust.boundary().clone(), config.boundary.clone());
@@ -136,10 +138,13 @@ fn endpoint(config: &NodeConfig, entropy: &Arc<Entropy>, admitted: &Admitted) ->
         }
     }
     let tls_key = TlsKey::load(&config.files.tls).map_err(FilesError::from)?;
-    let certificate =
-        tls_key.issue(&config.boundary, &config.node, now() - BACKDATED, VALIDITY).map_err(FilesError::from)?;
+    let hub = trust.get(&NodeId::hub()).map(|entry| entry.identity.clone());
+    let book = Arc::new(Book::new(config.boundary.clone(), hub, Some(config.timing.roster.0), wall));
+    book.restore(kept)?;
+    let (from, validity) = book.dates(VALIDITY);
+    let certificate = tls_key.issue(&config.boundary, &config.node, from, validity).map_err(FilesError::from)?;
     let identity = IdentityKey::load(&config.files.identity).map_err(FilesError::from)?;
-    let admitted = Arc::clone(admitted);
+    let admitted = Arc::clone(&book);
     Ok(Endpoint::new(EndpointConfig {
         node: config.node.clone(),
         identity: Arc::new(identity),
@@ -147,6 +152,7 @@ fn endpoint(config: &NodeConfig, entropy: &Arc<Entropy>, admitted: &Admitted) ->
         certificate,
         trust,
         entropy: Arc::clone(entropy),
+        book,
         admission: Box::new(move |node| admits(&admitted, node)),
         deadline: DEADLINE,
     })?)
@@ -183,25 +189,32 @@ impl Node {
     /// # Errors
     /// [`NodeError`] says what to do.
     pub async fn start(config: NodeConfig) -> Result<Self, NodeError> {
+        Self::start_at(config, session::book::system_clock()).await
+    }
+
+    /// As [`Self::start`], with a clock of the caller's.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn start_at(config: NodeConfig, wall: WallClock) -> Result<Self, NodeError> {
         let entropy = Arc::new(Entropy::system().map_err(FilesError::from)?);
         let mut store = files::open_store(&config, &entropy)?;
         store.hold().map_err(FilesError::from)?;
         let store = StoreHandle::spawn(store).map_err(NodeError::Thread)?;
-        let (ring, membership) = vault::load(&store, config.node.clone()).await?;
-        let admitted: Admitted = Arc::new(RwLock::new(membership.clone()));
-        let endpoint = endpoint(&config, &entropy, &admitted)?;
-        endpoint.raise_revocation_epoch(membership.epoch);
+        let (ring, kept) = vault::load(&store, config.node.clone()).await?;
+        let endpoint = endpoint(&config, &entropy, kept, wall)?;
+        let admitted: Admitted = Arc::clone(endpoint.book());
         let listener = Listener::bind(endpoint.clone(), &config.listen, Limits::default())
             .await
             .map_err(|source| NodeError::Listen { address: config.listen.clone(), source })?;
         let address = listener.address();
-        let network = Arc::new(Network::new(endpoint, admitted, config.hub.clone()));
+        let network = Arc::new(Network::new(endpoint, Arc::clone(&admitted), config.hub.clone()));
         let links = Arc::new(links(&config, &store, &entropy)?);
-        for peer in links.peers().filter(|peer| membership.allows(peer)) {
+        for peer in links.peers().filter(|peer| admitted.allows(peer)) {
             links.start(peer).await?;
         }
         let first = u64::from_be_bytes(entropy.array().map_err(FilesError::from)?);
-        let (me, admitted) = (config.node.clone(), Arc::clone(&network.admitted));
+        let me = config.node.clone();
         let relays = config.kme.as_ref().map(|section| section.relays.clone()).unwrap_or_default();
         let carrier = Carrier::new(me, Arc::clone(&links), admitted, relays, first);
         let carrier = Arc::new(carrier);
@@ -316,7 +329,8 @@ async fn renew(network: Arc<network::Network>) {
     loop {
         tokio::time::sleep(RENEW_EVERY).await;
         let endpoint = &network.endpoint;
-        let issued = endpoint.tls_key().issue(endpoint.boundary(), endpoint.node(), now() - BACKDATED, VALIDITY);
+        let (from, validity) = endpoint.book().dates(VALIDITY);
+        let issued = endpoint.tls_key().issue(endpoint.boundary(), endpoint.node(), from, validity);
         match issued.map(|certificate| endpoint.renew(&certificate)) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, "the certificate is not renewed"),

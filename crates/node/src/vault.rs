@@ -1,12 +1,12 @@
 //! What a node keeps: its keys, sealed, their list, and who is admitted.
 
 use crypto::{PairKey, Secret32};
+use session::Kept;
 use store::{CellName, Changes, ParseStoreNameError, ReadError, StoreHandle, VaultName, VaultSecret, WriteError};
 use types::mesh::KeyState;
 use types::{KeyId, NodeId, cbor};
 
 use crate::keyring::{KeyChanges, KeyError, KeyRing, KeyRow};
-use crate::network::Membership;
 
 const ROWS: &str = "keys";
 const MEMBERSHIP: &str = "membership";
@@ -54,7 +54,7 @@ pub(crate) fn key_changes(
 }
 
 /// Adds who is admitted to `changes`.
-pub(crate) fn membership_changes(membership: &Membership, changes: &mut Changes) -> Result<(), ParseStoreNameError> {
+pub(crate) fn membership_changes(membership: &Kept, changes: &mut Changes) -> Result<(), ParseStoreNameError> {
     changes.put_cell(CellName::new(MEMBERSHIP)?, cbor::to_vec(membership));
     Ok(())
 }
@@ -66,14 +66,14 @@ pub(crate) async fn write(store: &StoreHandle, changes: Changes) -> Result<(), W
 
 /// Reads back what the node `me` kept. Rows and bytes are written in one transaction, so each row of
 /// a key in use has its bytes; those of an archived key stay sealed.
-pub(crate) async fn load(store: &StoreHandle, me: NodeId) -> Result<(KeyRing, Membership), LoadError> {
+pub(crate) async fn load(store: &StoreHandle, me: NodeId) -> Result<(KeyRing, Kept), LoadError> {
     let rows: Vec<KeyRow> = match store.cell(CellName::new(ROWS)?).await? {
         Some(bytes) => cbor::from_slice(&bytes).map_err(|_| LoadError::Damaged(ROWS))?,
         None => Vec::new(),
     };
     let membership = match store.cell(CellName::new(MEMBERSHIP)?).await? {
         Some(bytes) => cbor::from_slice(&bytes).map_err(|_| LoadError::Damaged(MEMBERSHIP))?,
-        None => Membership::default(),
+        None => Kept::default(),
     };
     let mut ring = KeyRing::new(me);
     for row in rows {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -10,19 +9,22 @@ use crypto::{Entropy, IdentityKey};
 use rustls::client::{ClientConfig, ResolvesClientCert, Resumption};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, ServerConfig};
 use rustls::sign::CertifiedKey;
+use rustls::time_provider::TimeProvider;
 use rustls::version::TLS13;
 use rustls::{ConnectionCommon, SignatureScheme};
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{ServerName, UnixTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use types::{BoundaryId, Label, NodeId};
 
+use crate::book::Book;
 use crate::certificate::{Certificate, SpkiPin, TlsKey};
 use crate::error::HandshakeError;
 use crate::group::mesh_provider;
 use crate::handshake::{self, Local};
 use crate::link::Session;
+use crate::roster::SignedRoster;
 use crate::trust::{TrustEntry, TrustStore};
 use crate::verify::PinVerifier;
 use crate::wire::Channel;
@@ -47,6 +49,8 @@ pub struct EndpointConfig {
     pub trust: Arc<TrustStore>,
     /// Source of its ephemeral keys.
     pub entropy: Arc<Entropy>,
+    /// The membership it goes by, compared in every handshake.
+    pub book: Arc<Book>,
     /// Asked for every peer, in both directions, after TLS and before the session is up.
     pub admission: Admission,
     /// Longest time from the connection to the session.
@@ -79,7 +83,7 @@ struct Inner {
     entropy: Arc<Entropy>,
     admission: Admission,
     deadline: Duration,
-    epoch: AtomicU64,
+    book: Arc<Book>,
 }
 
 impl Endpoint {
@@ -88,12 +92,12 @@ impl Endpoint {
     /// # Errors
     /// [`EndpointError`] where key and certificate do not fit.
     pub fn new(config: EndpointConfig) -> Result<Self, EndpointError> {
-        let EndpointConfig { node, identity, tls_key, certificate, trust, entropy, admission, deadline } = config;
+        let EndpointConfig { node, identity, tls_key, certificate, trust, entropy, book, admission, deadline } = config;
         let resolver = Arc::new(Resolver(RwLock::new(certified(&tls_key, &certificate)?)));
-        let acceptor = TlsAcceptor::from(Arc::new(server_config(&resolver, &trust)?));
+        let acceptor = TlsAcceptor::from(Arc::new(server_config(&resolver, &trust, &book)?));
         let connectors = trust
             .iter()
-            .map(|peer| Ok((peer.name.clone(), TlsConnector::from(Arc::new(client_config(&resolver, peer)?)))))
+            .map(|peer| Ok((peer.name.clone(), TlsConnector::from(Arc::new(client_config(&resolver, peer, &book)?)))))
             .collect::<Result<_, rustls::Error>>()?;
         Ok(Self(Arc::new(Inner {
             node,
@@ -106,7 +110,7 @@ impl Endpoint {
             entropy,
             admission,
             deadline,
-            epoch: AtomicU64::new(0),
+            book,
         })))
     }
 
@@ -135,14 +139,22 @@ impl Endpoint {
         self.0.deadline
     }
 
-    /// The revocation epoch that new sessions carry.
-    pub fn revocation_epoch(&self) -> u64 {
-        self.0.epoch.load(Ordering::Acquire)
+    /// The membership it goes by.
+    pub fn book(&self) -> &Arc<Book> {
+        &self.0.book
     }
 
-    /// Raises the revocation epoch that new sessions carry; it never falls.
-    pub fn raise_revocation_epoch(&self, epoch: u64) {
-        self.0.epoch.fetch_max(epoch, Ordering::AcqRel);
+    /// As the hub: signs who is a member and who is cut off, and goes by it from now on.
+    ///
+    /// # Errors
+    /// [`SignError`](crypto::identity::SignError) of the library.
+    pub fn issue_roster(
+        &self,
+        epoch: u64,
+        members: Vec<NodeId>,
+        isolated: Vec<NodeId>,
+    ) -> Result<SignedRoster, crypto::identity::SignError> {
+        self.0.book.issue(&self.0.identity, epoch, members, isolated)
     }
 
     /// Uses a renewed certificate of the same key from now on.
@@ -186,7 +198,7 @@ impl Endpoint {
         let name = ServerName::from(std::net::Ipv6Addr::UNSPECIFIED);
         let mut tls = connector.connect(name, tcp).await.map_err(HandshakeError::from_io)?;
         let local = self.local(tls.get_ref().1)?;
-        let bound = handshake::dial(&mut tls, &local, peer, channel).await?;
+        let bound = handshake::dial(&mut tls, &local, peer, channel, &*self.0.admission).await?;
         Ok(Session::new(Box::new(tls), peer.name.clone(), true, bound))
     }
 
@@ -225,7 +237,7 @@ impl Endpoint {
             boundary: self.boundary(),
             node: &self.0.node,
             identity: &self.0.identity,
-            revocation_epoch: self.revocation_epoch(),
+            book: &self.0.book,
             entropy: &self.0.entropy,
             exporter,
         })
@@ -258,11 +270,15 @@ fn certified(key: &TlsKey, certificate: &Certificate) -> Result<Arc<CertifiedKey
 }
 
 // No resumption and no early data: every session has a key exchange of its own (SM-01).
-fn server_config(resolver: &Arc<Resolver>, trust: &Arc<TrustStore>) -> Result<ServerConfig, rustls::Error> {
+fn server_config(
+    resolver: &Arc<Resolver>,
+    trust: &Arc<TrustStore>,
+    book: &Arc<Book>,
+) -> Result<ServerConfig, rustls::Error> {
     let provider = mesh_provider();
-    let verifier = PinVerifier::any(Arc::clone(trust), &provider);
+    let verifier = PinVerifier::any(Arc::clone(trust), book, &provider);
     let resolver: Arc<dyn ResolvesServerCert> = Arc::<Resolver>::clone(resolver);
-    let mut config = ServerConfig::builder_with_provider(provider)
+    let mut config = ServerConfig::builder_with_details(provider, wall_time(book))
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(resolver);
@@ -271,11 +287,11 @@ fn server_config(resolver: &Arc<Resolver>, trust: &Arc<TrustStore>) -> Result<Se
     Ok(config)
 }
 
-fn client_config(resolver: &Arc<Resolver>, peer: &TrustEntry) -> Result<ClientConfig, rustls::Error> {
+fn client_config(resolver: &Arc<Resolver>, peer: &TrustEntry, book: &Arc<Book>) -> Result<ClientConfig, rustls::Error> {
     let provider = mesh_provider();
-    let verifier = PinVerifier::one(peer.name.to_string(), peer.pin, &provider);
+    let verifier = PinVerifier::one(peer.name.to_string(), peer.pin, Some(book), &provider);
     let resolver: Arc<dyn ResolvesClientCert> = Arc::<Resolver>::clone(resolver);
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let mut config = ClientConfig::builder_with_details(provider, wall_time(book))
         .with_protocol_versions(&[&TLS13])?
         .dangerous()
         .with_custom_certificate_verifier(verifier)
@@ -283,6 +299,20 @@ fn client_config(resolver: &Arc<Resolver>, peer: &TrustEntry) -> Result<ClientCo
     config.resumption = Resumption::disabled();
     config.enable_sni = false;
     Ok(config)
+}
+
+fn wall_time(book: &Arc<Book>) -> Arc<dyn TimeProvider> {
+    Arc::new(WallTime(Arc::clone(book)))
+}
+
+/// The machine's clock, as the book was given it.
+#[derive(Debug)]
+struct WallTime(Arc<Book>);
+
+impl TimeProvider for WallTime {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(Duration::from_millis(self.0.wall().as_millis())))
+    }
 }
 
 /// The current certificate, which can be renewed while sessions run.

@@ -3,6 +3,7 @@ use std::io;
 use rustls::{AlertDescription, CertificateError, PeerIncompatible};
 use types::NodeId;
 
+use crate::book::RosterError;
 use crate::certificate::SpkiPin;
 use crate::verify::PinError;
 use crate::wire::Refusal;
@@ -78,6 +79,22 @@ pub enum HandshakeError {
         node: NodeId,
         /// What it was told, seen from its side.
         reason: Refusal,
+    },
+    /// The peer showed a roster that is none.
+    #[error("`{node}` showed a roster that does not hold: {source}")]
+    Roster {
+        /// The peer.
+        node: NodeId,
+        /// Why.
+        source: RosterError,
+    },
+    /// The peer says that it knows of more isolations than we do, and shows no roster that says so.
+    #[error("`{node}` claims membership of epoch {epoch} and does not show what the hub signed")]
+    Withheld {
+        /// The peer.
+        node: NodeId,
+        /// What it claims.
+        epoch: u64,
     },
     /// The peer's hybrid signature over the channel does not hold.
     #[error("`{node}` did not prove its identity: {source}")]

@@ -8,6 +8,7 @@
 //!
 //! In scope: connections and what they prove. Out of scope: what the messages mean.
 
+pub mod book;
 pub mod certificate;
 pub mod endpoint;
 pub mod envelope;
@@ -15,6 +16,7 @@ pub mod group;
 pub mod listener;
 pub mod mesh;
 pub mod operator;
+pub mod roster;
 pub mod trust;
 
 mod error;
@@ -24,6 +26,7 @@ mod raw;
 mod verify;
 mod wire;
 
+pub use book::{Book, Kept, Taken, WallClock};
 pub use certificate::{Certificate, SpkiPin, TlsKey};
 pub use endpoint::{Endpoint, EndpointConfig};
 pub use envelope::{EnvelopeCounts, EnvelopeError};
@@ -31,5 +34,6 @@ pub use error::HandshakeError;
 pub use link::{RecvError, SendError, Session, SessionInfo, SessionReceiver, SessionSender};
 pub use listener::{Arrival, Limits, Listener};
 pub use raw::RawStream;
+pub use roster::{Mark, Roster, SignedRoster};
 pub use trust::{TrustEntry, TrustError, TrustStore};
 pub use wire::{Channel, Refusal};

@@ -7,6 +7,8 @@ use types::mesh::{Delivery, ForwardSpec, KeyType, LinkReport, SignalKind, Subjec
 use types::sae::{Handout, KmeSpec, SaeSpec};
 use types::{ForwardId, Hash, KeyId, LinkId, Millis, NodeId, Timestamp};
 
+use crate::roster::SignedRoster;
+
 /// A range of bits of a quantum link's pool, in one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct PadRange {
@@ -73,7 +75,7 @@ pub struct Activation {
     pub replaces: Option<KeyId>,
 }
 
-/// From the hub to a node. Purge, Isolate, Readmit, Roster, Forwards, Verify and Watch go over the urgent session.
+/// From the hub to a node. Purge, Isolate, Membership, Roster, Forwards, Verify and Watch go over the urgent session.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum HubMessage {
     /// Key material.
@@ -100,26 +102,16 @@ pub enum HubMessage {
         /// The revocation epoch from now on.
         #[n(1)]
         epoch: u64,
+        /// What the hub signed of it.
+        #[n(2)]
+        roster: SignedRoster,
     },
-    /// A node may be talked to again.
-    #[n(6)]
-    Readmit {
-        /// The node.
-        #[n(0)]
-        node: NodeId,
-        /// The revocation epoch from now on.
-        #[n(1)]
-        epoch: u64,
-    },
-    /// All nodes that may be talked to, and the revocation epoch; sent when a session opens.
+    /// Who may be talked to, in general and by these keys; sent when a session opens.
     #[n(7)]
     Roster {
-        /// Admitted nodes that are not isolated.
+        /// What the hub signed of it.
         #[n(0)]
-        peers: Vec<NodeId>,
-        /// The revocation epoch.
-        #[n(1)]
-        epoch: u64,
+        roster: SignedRoster,
         /// Every key of this node that is not destroyed or revoked, so that both sides agree.
         #[n(2)]
         keys: Vec<KeyId>,
@@ -149,6 +141,9 @@ pub enum HubMessage {
     /// Report at the shortest interval for so many milliseconds.
     #[n(13)]
     Watch(#[n(0)] Millis),
+    /// Membership as it is now: a node may be talked to again, or the same signed anew.
+    #[n(50)]
+    Membership(#[n(0)] SignedRoster),
 }
 
 /// What the KMEs of two nodes say to each other, on one hop.
@@ -423,4 +418,7 @@ pub enum PeerMessage {
         #[n(0)]
         key: KeyId,
     },
+    /// Membership as the hub signed it, where it changed since the handshake.
+    #[n(50)]
+    Membership(#[n(0)] SignedRoster),
 }

@@ -5,6 +5,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use types::{BoundaryId, NodeId, cbor};
 
 use crate::error::HandshakeError;
+use crate::roster::{Mark, SignedRoster};
 
 /// Longest handshake message, in bytes; the longest real one has about 5,000.
 const MAX_LEN: usize = 16 * 1024;
@@ -41,7 +42,7 @@ pub(crate) struct Hello {
     #[n(3)]
     pub(crate) channel: Channel,
     #[n(4)]
-    pub(crate) revocation_epoch: u64,
+    pub(crate) mark: Mark,
     #[cbor(n(5), with = "minicbor::bytes")]
     pub(crate) kem_public: Vec<u8>,
 }
@@ -59,19 +60,31 @@ pub(crate) enum Answer {
 #[cbor(array)]
 pub(crate) struct Reply {
     #[n(0)]
-    pub(crate) revocation_epoch: u64,
+    pub(crate) mark: Mark,
     #[cbor(n(1), with = "minicbor::bytes")]
     pub(crate) kem_ciphertext: Vec<u8>,
     #[cbor(n(2), with = "minicbor::bytes")]
     pub(crate) signature: Vec<u8>,
 }
 
-/// Third message; the acknowledgements that follow are envelopes.
+/// Third message.
 #[derive(Debug, Encode, Decode)]
 #[cbor(array)]
 pub(crate) struct Confirm {
     #[cbor(n(0), with = "minicbor::bytes")]
     pub(crate) signature: Vec<u8>,
+}
+
+/// After that, from each end: what the other has not seen of membership. The acknowledgements that
+/// follow are envelopes.
+#[derive(Debug, Encode, Decode)]
+#[cbor(array)]
+pub(crate) struct Shown {
+    #[n(0)]
+    pub(crate) rosters: Vec<SignedRoster>,
+    /// There is no session, by what both have seen now.
+    #[n(1)]
+    pub(crate) refused: Option<Refusal>,
 }
 
 /// Why the peer did not accept a session.
@@ -93,6 +106,9 @@ pub enum Refusal {
     /// The ephemeral key is not valid.
     #[n(4)]
     Key,
+    /// The newest roster it has is too old to go by.
+    #[n(5)]
+    Stale,
 }
 
 impl std::fmt::Display for Refusal {
@@ -103,6 +119,7 @@ impl std::fmt::Display for Refusal {
             Self::Name => "our certificate is that of another participant",
             Self::NotAdmitted => "it does not admit us",
             Self::Key => "our ephemeral key is not valid",
+            Self::Stale => "neither end has a roster of the hub that is young enough to go by",
         })
     }
 }
@@ -127,7 +144,16 @@ where
     S: AsyncRead + Unpin,
     T: for<'b> Decode<'b, ()> + Encode<()>,
 {
-    let body = receive_bytes(stream, MAX_LEN).await?;
+    receive_up_to(stream, MAX_LEN).await
+}
+
+/// As [`receive`], of at most `limit` bytes.
+pub(crate) async fn receive_up_to<S, T>(stream: &mut S, limit: usize) -> Result<(T, Vec<u8>), HandshakeError>
+where
+    S: AsyncRead + Unpin,
+    T: for<'b> Decode<'b, ()> + Encode<()>,
+{
+    let body = receive_bytes(stream, limit).await?;
     let message = cbor::from_slice(&body).map_err(HandshakeError::Malformed)?;
     Ok((message, body))
 }

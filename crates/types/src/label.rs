@@ -58,6 +58,10 @@ labels! {
     IDENTITY = "qecnet/crypto/identity/v1";
     /// Exporter of a session's TLS channel (RFC 8446 section 7.5).
     SESSION_EXPORTER = "qecnet/session/exporter/v1";
+    /// Membership as the hub signs it.
+    ROSTER = "qecnet/session/roster/v1";
+    /// Digest of the nodes that are cut off.
+    ISOLATED = "qecnet/session/isolated/v1";
     /// Message both ends of a session sign to bind identity to channel.
     SESSION_BINDING = "qecnet/session/binding/v1";
     /// Envelope key of a session, one per direction.

@@ -10,6 +10,7 @@ pub mod label;
 pub mod limits;
 pub mod mesh;
 pub mod sae;
+pub mod span;
 pub mod time;
 
 mod hash;

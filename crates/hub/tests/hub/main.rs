@@ -4,6 +4,7 @@ mod authority;
 mod browser;
 mod clock;
 mod console;
+mod cut_off;
 mod endpoints;
 mod evidence_out;
 mod mesh;

@@ -1,25 +1,33 @@
 //! Who may be talked to: isolation, readmission, and the hub's list.
 
-use session::mesh::NodeMessage;
+use std::sync::Arc;
+use std::time::Duration;
+
+use session::mesh::{NodeMessage, PeerMessage};
+use session::{SignedRoster, Taken};
 use types::{KeyId, NodeId};
 
 use super::Agent;
-use crate::network::{Change, Membership};
+use super::mixing::PeerSide;
 use crate::run::NodeError;
 
 impl Agent {
     /// Cuts `node` off: first what runs, then what is kept, then the answer (SM-02).
-    pub(super) async fn isolate(&mut self, node: NodeId, epoch: u64) -> Result<(), NodeError> {
-        let (change, _, now) = self.with_membership(|membership| membership.isolate(&node, epoch));
-        if change == Change::Stale {
-            tracing::error!(%node, epoch, held = now.epoch, "an isolation of an epoch that has passed is ignored");
-            return Ok(());
+    pub(super) async fn isolate(&mut self, node: NodeId, epoch: u64, roster: SignedRoster) -> Result<(), NodeError> {
+        self.take_roster(roster);
+        let book = Arc::clone(self.parts.network.endpoint.book());
+        if book.isolates(&node) {
+            self.cut(&node);
         }
-        self.parts.network.endpoint.raise_revocation_epoch(epoch);
-        self.cut(&node);
-        self.commit(Some(&now)).await?;
-        tracing::warn!(%node, epoch, "isolated");
-        self.tell_urgently(&NodeMessage::Isolated { node, epoch });
+        self.membership_changed().await?;
+        self.commit().await?;
+        // A peer may have told before the hub did.
+        if book.isolates(&node) && book.mark().epoch >= epoch {
+            tracing::warn!(%node, epoch, "isolated");
+            self.tell_urgently(&NodeMessage::Isolated { node, epoch });
+        } else {
+            tracing::error!(%node, epoch, held = book.mark().epoch, "an isolation that has passed is ignored");
+        }
         Ok(())
     }
 
@@ -41,16 +49,43 @@ impl Agent {
         }
     }
 
-    pub(super) async fn readmit(&mut self, node: NodeId, epoch: u64) -> Result<(), NodeError> {
-        let (change, _, now) = self.with_membership(|membership| membership.readmit(&node, epoch));
-        if change == Change::Stale {
-            tracing::error!(%node, epoch, held = now.epoch, "a readmission of an epoch that has passed is ignored");
+    /// Takes a roster, whoever showed it; whether the hub signed it.
+    pub(super) fn take_roster(&mut self, roster: SignedRoster) -> bool {
+        let (epoch, book) = (roster.roster.epoch, self.parts.network.endpoint.book());
+        match book.take(roster) {
+            Ok(Taken::Changed | Taken::Renewed) => {}
+            Ok(Taken::Old) => tracing::debug!(epoch, held = book.mark().epoch, "a roster that has passed is ignored"),
+            Err(error) => {
+                tracing::error!(epoch, %error, "a roster does not hold: it is ignored");
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Brings what runs in line with the rosters held, whoever showed them: who is a member no longer is
+    /// cut off before it is kept that it was.
+    pub(super) async fn membership_changed(&mut self) -> Result<(), NodeError> {
+        let book = Arc::clone(self.parts.network.endpoint.book());
+        let (mut now, mark) = (book.members(), book.mark());
+        now.remove(&self.parts.me);
+        if mark == self.kept {
             return Ok(());
         }
-        self.parts.network.endpoint.raise_revocation_epoch(epoch);
-        self.commit(Some(&now)).await?;
-        self.start_link(&node).await;
-        tracing::info!(%node, epoch, "readmitted");
+        let before = std::mem::replace(&mut self.members, now.clone());
+        for node in before.difference(&now) {
+            tracing::warn!(%node, epoch = mark.epoch, "is not a member any more: cut off");
+            self.cut(node);
+        }
+        self.kept = mark;
+        self.commit_membership().await?;
+        for roster in book.rosters() {
+            let message = PeerMessage::Membership(roster);
+            self.peers.values().for_each(|side| side.outbox().push(&message));
+        }
+        for node in now.difference(&before) {
+            self.start_link(node).await;
+        }
         Ok(())
     }
 
@@ -60,17 +95,34 @@ impl Agent {
         }
     }
 
+    /// Says nothing to peers while the newest roster is too old: sessions and streams with them end.
+    /// The hub, or any peer that has a newer one, ends the silence.
+    pub(super) async fn mind_the_roster(&mut self) -> Result<(), NodeError> {
+        let fresh = self.parts.network.endpoint.book().is_fresh();
+        if self.fresh && !fresh {
+            tracing::warn!("the hub's newest roster is too old: peers are spoken to again when a newer one is here");
+            self.peers.values().for_each(PeerSide::end);
+            self.parts.network.pairs.pause();
+        }
+        self.fresh = fresh;
+        // What is kept ages with the roster: a restart makes it younger by a sixteenth of its life at most.
+        let life = self.parts.network.endpoint.book().life().map(Duration::from);
+        if life.is_some_and(|life| self.kept_at.elapsed() > life / 16) {
+            self.commit_membership().await?;
+        }
+        Ok(())
+    }
+
     /// Takes the hub's whole list: nodes that are not in it are cut off, keys it no longer knows are
     /// erased.
-    pub(super) async fn roster(&mut self, peers: &[NodeId], epoch: u64, keys: &[KeyId]) -> Result<(), NodeError> {
-        let (change, before, now) = self.with_membership(|membership| membership.roster(peers, epoch));
-        if change == Change::Stale {
-            tracing::error!(epoch, held = now.epoch, "the hub's list is of an epoch that has passed: it is ignored");
+    pub(super) async fn roster(&mut self, roster: SignedRoster, keys: &[KeyId]) -> Result<(), NodeError> {
+        let epoch = roster.roster.epoch;
+        self.take_roster(roster);
+        self.membership_changed().await?;
+        let held = self.parts.network.endpoint.book().mark().epoch;
+        if epoch < held {
+            tracing::error!(epoch, held, "the hub's list is of an epoch that has passed: it is ignored");
             return Ok(());
-        }
-        self.parts.network.endpoint.raise_revocation_epoch(epoch);
-        for node in before.peers.iter().filter(|node| !now.allows(node)) {
-            self.cut(node);
         }
         let listed = std::mem::take(&mut self.listed);
         let dropped = self.parts.ring.reconcile(keys, &listed);
@@ -80,10 +132,9 @@ impl Agent {
         // Whether they were revoked or only grew old cannot be told: streams under them are cut.
         self.parts.network.pairs.revoke(&dropped);
         self.waiting.forget(&dropped);
-        let changed: Option<&Membership> = (before != now).then_some(&now);
-        self.commit(changed).await?;
-        for node in &now.peers {
-            self.start_link(node).await;
+        self.commit().await?;
+        for node in self.members.clone() {
+            self.start_link(&node).await;
         }
         Ok(())
     }

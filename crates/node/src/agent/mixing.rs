@@ -142,7 +142,7 @@ impl Agent {
                 Err(error) => self.tell_failed(vec![id], &error.to_string()),
             }
         }
-        self.commit(None).await?;
+        self.commit().await?;
         self.tell_receipts(receipts);
         self.send_hub_prekey();
         starts.iter().for_each(|peer| self.start_mixes(peer));
@@ -210,12 +210,18 @@ impl Agent {
             }
             PeerMessage::Mixed { key, proof } => match self.parts.ring.confirm(&peer, key, &proof) {
                 Ok(receipt) => {
-                    self.commit(None).await?;
+                    self.commit().await?;
                     self.tell_receipts(vec![receipt]);
                 }
                 Err(error) => return self.mismatch(&peer, key, error).await,
             },
             PeerMessage::Refuse { key } => return self.abandon(&peer, key, "the peer refused the mix").await,
+            PeerMessage::Membership(roster) => {
+                if !self.take_roster(roster) {
+                    self.signal(Subject::Node(peer), SignalKind::AuthFailure);
+                }
+                return self.membership_changed().await;
+            }
             PeerMessage::Renew { key } => return self.renew(&peer, key).await,
             PeerMessage::Renewed { key } => return self.renewed(&peer, key).await,
             // The link and the KME take these from the session itself.
@@ -315,7 +321,7 @@ impl Agent {
         let bits = pad.as_ref().and_then(|pad| pad.expose().first_chunk::<32>());
         match self.parts.ring.answer(peer, key, bits, &secrets, proof) {
             Ok((proof, receipt)) => {
-                self.commit(None).await?;
+                self.commit().await?;
                 if let Some(side) = self.current(peer, generation) {
                     side.outbox.push(&PeerMessage::Mixed { key, proof });
                     if let Ok(public) = side.ours.renew() {
@@ -350,7 +356,7 @@ impl Agent {
         self.waiting.forget(&[key]);
         if self.parts.ring.abandon(peer, key) {
             self.parts.network.pairs.forget(&[key]);
-            self.commit(None).await?;
+            self.commit().await?;
             self.tell(&NodeMessage::Failed { keys: vec![key], reason: reason.to_owned() });
         }
         Ok(())

@@ -91,7 +91,7 @@ impl Agent {
         if *peer > self.parts.me || !self.parts.ring.renew(peer, key) {
             return self.give_up(peer, key, "it is not the reserve of this pair").await;
         }
-        self.commit(None).await?;
+        self.commit().await?;
         if let Some(side) = self.peers.get(peer) {
             side.outbox().push(&PeerMessage::Renewed { key });
         }
@@ -102,7 +102,7 @@ impl Agent {
     /// The peer uses the reserve.
     pub(super) async fn renewed(&mut self, peer: &NodeId, key: KeyId) -> Result<(), NodeError> {
         if *peer > self.parts.me && self.parts.ring.renew(peer, key) {
-            self.commit(None).await?;
+            self.commit().await?;
             self.renewed_here(peer, key);
         }
         Ok(())

@@ -150,7 +150,7 @@ async fn a_pair_renews_its_key_while_the_hub_is_away() {
     all.hub.activate(1, None).await;
     let mut stream = through(&listen).await;
     for name in ["n1", "n2"] {
-        all.hub.urgent(name, HubMessage::Isolate { node: node("n3"), epoch: 2 }).await;
+        all.hub.isolate(name, "n3", 2).await;
     }
     all.hub.both("isolations", |message| matches!(message, NodeMessage::Isolated { epoch: 2, .. })).await;
     all.hub.hang_up();
@@ -226,7 +226,7 @@ async fn an_isolated_peer_stays_out() {
     all.hub.receipts(1).await;
     all.hub.activate(1, None).await;
     let mut stream = through(&listen).await;
-    all.hub.urgent("n2", HubMessage::Isolate { node: node("n1"), epoch: 5 }).await;
+    all.hub.isolate("n2", "n1", 5).await;
     let isolated = |peer: &types::NodeId, message| match message {
         NodeMessage::Isolated { node, epoch } => Some((peer.clone(), node, epoch)),
         _ => None,
@@ -238,7 +238,7 @@ async fn an_isolated_peer_stays_out() {
     all.node("n2").kill();
     all.node("n2").start().await;
     all.hub.up("n2").await;
-    all.hub.urgent("n2", HubMessage::Readmit { node: node("n1"), epoch: 4 }).await;
+    all.hub.readmit("n2", &["n1", "n2"], 4).await;
     all.hub.roster("n2", &["n1"], 4, &[1]).await;
     all.hub.bulk("n2", forwards).await;
     all.hub.urgent("n2", HubMessage::Verify(vec![KeyId::new(1)])).await;
@@ -249,7 +249,7 @@ async fn an_isolated_peer_stays_out() {
     assert_eq!(all.hub.next("a refusal", failed).await, [KeyId::new(1)]);
     refused(&listen).await;
 
-    all.hub.urgent("n2", HubMessage::Readmit { node: node("n1"), epoch: 6 }).await;
+    all.hub.readmit("n2", &["n1", "n2"], 6).await;
     all.hub.deliver(3, false).await;
     all.hub.receipts(3).await;
     all.hub.activate(3, None).await;

@@ -12,7 +12,8 @@ use link::{Engine, Link, LinkSection, LinkSpec, Pad, ParamsSection, Preset, Prot
 use node::{Node, NodeConfig, NodeError};
 use session::mesh::{Activation, DeliveredKey, HubMessage, NodeMessage, PeerMessage, Receipt};
 use session::{
-    Arrival, Channel, Endpoint, EndpointConfig, Limits, Listener, SessionSender, TlsKey, TrustEntry, TrustStore,
+    Arrival, Book, Channel, Endpoint, EndpointConfig, Limits, Listener, Roster, SessionSender, SignedRoster, TlsKey,
+    TrustEntry, TrustStore,
 };
 use store::{Store, StoreHandle};
 use tokio::runtime::Runtime;
@@ -104,6 +105,7 @@ struct Side {
 }
 
 pub(crate) struct Hub {
+    identity: Arc<IdentityKey>,
     entropy: Arc<Entropy>,
     sides: BTreeMap<NodeId, Side>,
     events: mpsc::UnboundedReceiver<Event>,
@@ -187,9 +189,11 @@ impl Deployment {
             }
         }
         let trust = Arc::new(TrustStore::load(&write(dir.path().join("trust.toml"))).unwrap());
+        let identity = Arc::new(identity);
         let endpoint = Endpoint::new(EndpointConfig {
             node: NodeId::hub(),
-            identity: Arc::new(identity),
+            identity: Arc::clone(&identity),
+            book: Arc::new(Book::of(&trust)),
             certificate: tls_key.issue(trust.boundary(), &NodeId::hub(), now(), Millis::from_hours(1)).unwrap(),
             tls_key,
             trust,
@@ -202,7 +206,7 @@ impl Deployment {
         let (told, events) = mpsc::unbounded_channel();
         tokio::spawn(listen(listener, told, links.clone()));
         let sides = names.iter().map(|name| (node(name), Side { urgent: None, bulk: None, prekey: None })).collect();
-        let hub = Hub { entropy, sides, events, links, life: None, _engine: engine };
+        let hub = Hub { identity, entropy, sides, events, links, life: None, _engine: engine };
         let nodes = configs.into_iter().map(|(name, config)| (name, Process { config, running: None })).collect();
         Self { hub, nodes, _dir: dir }
     }
@@ -314,9 +318,31 @@ impl Hub {
     }
 
     pub(crate) async fn roster(&self, name: &str, peers: &[&str], epoch: u64, keys: &[u64]) {
-        let peers = peers.iter().map(|peer| node(peer)).collect();
         let keys = keys.iter().copied().map(KeyId::new).collect();
-        self.urgent(name, HubMessage::Roster { peers, epoch, keys, life: self.life }).await;
+        let roster = self.signed(epoch, peers.iter().chain([&name]).copied());
+        self.urgent(name, HubMessage::Roster { roster, keys, life: self.life }).await;
+    }
+
+    /// Membership of an epoch, as the hub signs it: who is not a member is cut off.
+    fn signed<'a>(&self, epoch: u64, members: impl Iterator<Item = &'a str>) -> SignedRoster {
+        let mut members: Vec<NodeId> = members.map(node).collect();
+        members.sort();
+        let isolated = self.sides.keys().filter(|name| !members.contains(name)).cloned().collect();
+        let boundary = "demo".parse().unwrap();
+        Roster { boundary, epoch, at: now(), members, isolated }.sign(&self.identity).unwrap()
+    }
+
+    /// Tells `name` that `cut` is cut off.
+    pub(crate) async fn isolate(&self, name: &str, cut: &str, epoch: u64) {
+        let mut roster = self.signed(epoch, ["n1", "n2", "n3"].into_iter().filter(|other| *other != cut)).roster;
+        roster.isolated = vec![node(cut)];
+        let roster = roster.sign(&self.identity).unwrap();
+        self.urgent(name, HubMessage::Isolate { node: node(cut), epoch, roster }).await;
+    }
+
+    /// Tells `name` that all of `members` may be talked to.
+    pub(crate) async fn readmit(&self, name: &str, members: &[&str], epoch: u64) {
+        self.urgent(name, HubMessage::Membership(self.signed(epoch, members.iter().copied()))).await;
     }
 
     /// Delivers key `key` of `n1` and `n2` to both.

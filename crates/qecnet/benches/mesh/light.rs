@@ -10,7 +10,7 @@ use crypto::{Entropy, KemCiphertext, KemSecret, Secret32, SuiteId};
 use hub::system_time;
 use session::endpoint::EndpointConfig;
 use session::mesh::{DeliveryFrame, HubMessage, NodeMessage, Receipt};
-use session::{Channel, Endpoint, SessionReceiver, SessionSender, TrustEntry, TrustStore};
+use session::{Book, Channel, Endpoint, SessionReceiver, SessionSender, TrustEntry, TrustStore};
 use types::{BoundaryId, Hash, KeyId, Label, Millis, NodeId, cbor};
 
 use crate::deployment::{LightKeys, private};
@@ -40,12 +40,14 @@ impl Light {
         private(&trust, &TrustStore::render(boundary, vec![keys.entry(), hub.clone()]).unwrap());
         let since = system_time() - Millis::from_secs(60);
         let certificate = keys.tls.issue(boundary, &keys.node, since, Millis::from_hours(24)).unwrap();
+        let trust = Arc::new(TrustStore::load(&trust).unwrap());
         let endpoint = Endpoint::new(EndpointConfig {
+            book: Arc::new(Book::of(&trust)),
             node: keys.node,
             identity: Arc::new(keys.identity),
             tls_key: keys.tls,
             certificate,
-            trust: Arc::new(TrustStore::load(&trust).unwrap()),
+            trust,
             entropy: Arc::clone(entropy),
             admission: Box::new(|_| true),
             deadline: Duration::from_secs(60),
@@ -93,7 +95,7 @@ impl Agent {
                 self.forget(&keys);
                 self.tell(&self.urgent, &NodeMessage::Purged(keys)).await;
             }
-            HubMessage::Isolate { node, epoch } => {
+            HubMessage::Isolate { node, epoch, .. } => {
                 self.tell(&self.urgent, &NodeMessage::Isolated { node, epoch }).await;
             }
             HubMessage::Verify(keys) => {
@@ -105,7 +107,7 @@ impl Agent {
                 self.tell(&self.bulk, &NodeMessage::Receipts(receipts)).await;
             }
             HubMessage::Roster { .. }
-            | HubMessage::Readmit { .. }
+            | HubMessage::Membership(_)
             | HubMessage::Forwards(_)
             | HubMessage::Watch(_)
             | HubMessage::Saes(_)

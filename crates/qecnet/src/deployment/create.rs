@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use api::ClientConfig;
 use crypto::{Entropy, IdentityKey};
-use hub::config::{Fibre, HubConfig, LinkName, Span, Timing};
+use hub::config::{HubConfig, LinkName, Span, Timing};
 use link::fibre::FibreConfig;
 use link::{LinkSection, ParamsSection, Preset};
 use node::NodeConfig;
@@ -306,25 +306,16 @@ fn lay_fibre(
     };
     write(&deployment.fibre_config(link), &toml::to_string(&fibre)?)?;
     for (own, peer, address) in [(link.a(), link.b(), a), (link.b(), link.a(), b)] {
+        let section = LinkSection { peer: peer.clone(), fibre: address.to_string(), kme: None, params: params.clone() };
         if own.is_hub() {
             let path = deployment.hub_config();
             let mut config: HubConfig = toml::from_str(&fs::read_to_string(&path)?)?;
-            config.fibres.push(Fibre {
-                peer: peer.clone(),
-                address: address.to_string(),
-                kme: None,
-                params: params.clone(),
-            });
+            config.ends.push(section);
             write(&path, &config.to_toml()?)?;
         } else {
             let path = deployment.node(own).join("config.toml");
             let mut config: NodeConfig = toml::from_str(&fs::read_to_string(&path)?)?;
-            config.links.push(LinkSection {
-                peer: peer.clone(),
-                fibre: address.to_string(),
-                kme: None,
-                params: params.clone(),
-            });
+            config.links.push(section);
             write(&path, &config.to_toml()?)?;
         }
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crypto::{Entropy, IdentityKey};
-use session::{Channel, Endpoint, EndpointConfig, HandshakeError, Session, TlsKey, TrustStore};
+use session::{Book, Channel, Endpoint, EndpointConfig, HandshakeError, Session, TlsKey, TrustStore};
 use tokio::io::AsyncWriteExt;
 use types::{Millis, NodeId, Timestamp};
 
@@ -44,6 +44,7 @@ impl<'m> Caller<'m> {
             identity: Arc::new(self.identity),
             tls_key: self.tls,
             certificate,
+            book: Arc::new(Book::of(&trust)),
             trust: Arc::new(trust),
             entropy: Arc::new(Entropy::system().unwrap()),
             admission: Box::new(|_| true),

@@ -17,6 +17,11 @@ static TURN: Mutex<()> = Mutex::new(());
 /// Longest wait for anything the product must reach. A bound against hanging, not a promise.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Waits until no other mesh runs.
+pub(crate) fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 pub(crate) struct Mesh {
     up: Option<Child>,
     pids: Arc<Mutex<BTreeMap<String, u32>>>,
@@ -111,7 +116,7 @@ impl Mesh {
     }
 
     fn start_with(nodes: u16, refresh: &str, more: &[&str], prepare: impl FnOnce(&Path)) -> Self {
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = turn();
         let temp = tempfile::tempdir().unwrap();
         let mut mesh = Self {
             up: None,

@@ -9,6 +9,7 @@ mod browser;
 mod busy_port;
 mod compromise;
 mod console;
+mod deploying;
 mod deployment;
 mod forwarding;
 mod handing;

@@ -27,6 +27,7 @@ fn endpoint((node, identity, tls_key): (NodeId, IdentityKey, TlsKey), trust: &st
         identity: Arc::new(identity),
         tls_key,
         certificate,
+        book: Arc::new(crate::Book::of(&trust)),
         trust: Arc::new(trust),
         entropy: Arc::new(Entropy::system().unwrap()),
         admission: Box::new(|_| true),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crypto::{Entropy, IdentityKey};
-use session::{Certificate, Endpoint, EndpointConfig, SpkiPin, TlsKey, TrustEntry, TrustStore};
+use session::{Book, Certificate, Endpoint, EndpointConfig, SpkiPin, TlsKey, TrustEntry, TrustStore};
 use types::{BoundaryId, Millis, NodeId, Timestamp};
 
 pub(crate) const DAY: Millis = Millis::from_days(1);
@@ -62,12 +62,14 @@ impl Party {
     ) -> Endpoint {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("trust.toml");
+        let trust = Arc::new(store(&path, trusted));
         Endpoint::new(EndpointConfig {
+            book: Arc::new(Book::of(&trust)),
             node: self.node,
             identity: self.identity,
             tls_key: self.tls_key,
             certificate,
-            trust: Arc::new(store(&path, trusted)),
+            trust,
             entropy: self.entropy,
             admission: Box::new(admit),
             deadline: Duration::from_secs(5),
