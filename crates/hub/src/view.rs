@@ -168,10 +168,13 @@ pub(crate) fn incident((id, incident): (&IncidentId, &Incident)) -> IncidentView
     }
 }
 
-/// Who may still approve: those of every group who neither asked nor approved.
+/// Who may still approve: those of every group who neither asked nor approved, nor signalled what the engine
+/// answers.
 fn approvers(state: &State, held: &Held) -> Vec<OperatorId> {
+    let incident = held.response.as_ref().and_then(|(incident, _)| state.incident(*incident));
     let is_one = |(id, operator): &(&OperatorId, &Operator)| {
         operator.is_in_good_standing()
+            && incident.is_none_or(|incident| !incident.signalled_by.contains(*id))
             && held.by != Principal::Operator((*id).clone())
             && !held.approved_by.contains(*id)
             && held.groups().all(|group| operator.groups.iter().any(|own| own == group))

@@ -1,8 +1,7 @@
 //! What an operator's machine remembers of the log: the newest checkpoint that the hub showed it. A
 //! hub whose log is shorter later, or another, is not obeyed and not believed.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use api::{Client, ClientError};
@@ -10,7 +9,7 @@ use evidence::SignedCheckpoint;
 use evidence::pins::Seen;
 
 use crate::context::fault;
-use crate::deployment::Deployment;
+use crate::deployment::{Deployment, whole};
 use crate::exit::{Exit, Fault, OrExit};
 
 /// The newest checkpoint seen, and where it is kept.
@@ -87,9 +86,5 @@ fn cannot(path: &Path) -> String {
 
 /// Puts `text` in the place of the file at `path`: all of it, durably, or nothing.
 pub(crate) fn replace(path: &Path, text: &str) -> std::io::Result<()> {
-    let beside = path.with_extension(format!("{}.new", std::process::id()));
-    let mut file = File::create(&beside)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&beside, path)
+    whole::write_beside(path, text.as_bytes(), 0o644)
 }

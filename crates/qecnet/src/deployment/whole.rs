@@ -8,12 +8,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-/// Where a file is written before it takes its name. There is one such place for a name, so that what
-/// a stopped command left is taken over by the next.
+/// Where this process writes a file before it takes its name: two commands at once do not meet there.
 pub(crate) fn beside(path: &Path) -> PathBuf {
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
-    name.push(".partial");
+    name.push(format!(".{}.partial", std::process::id()));
     path.with_file_name(name)
 }
 
@@ -23,7 +22,8 @@ pub(crate) fn write(path: &Path, text: &str, public: bool) -> anyhow::Result<()>
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn write_beside(path: &Path, text: &[u8], mode: u32) -> io::Result<()> {
+/// As [`write`], with a mode.
+pub(crate) fn write_beside(path: &Path, text: &[u8], mode: u32) -> io::Result<()> {
     let partial = beside(path);
     match fs::remove_file(&partial) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

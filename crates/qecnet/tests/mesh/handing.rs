@@ -317,3 +317,39 @@ fn keys_pass_a_node_that_both_ends_trust() {
         assert_eq!((status, keys(&answer)), (200, given));
     }
 }
+
+/// Whether a certificate is valid so many days from now.
+fn is_valid_in(days: u32, certificate: &str) -> bool {
+    let seconds = (days * 86_400).to_string();
+    let mut command = Command::new("openssl");
+    command.args(["x509", "-noout", "-checkend", &seconds, "-in", certificate]).stdout(Stdio::null());
+    command.status().unwrap().success()
+}
+
+/// S15: an application's certificate lives a week, and is renewed without its losing a key or its account; the one
+/// before is worth nothing then.
+#[test]
+fn s15_a_certificate_of_an_application_lives_a_week_and_is_renewed() {
+    let mesh = Mesh::start(2, "300s");
+    let a1 = Sae::add(&mesh, "a1", "n1", &[]);
+    let _b1 = Sae::add(&mesh, "b1", "n2", &[]);
+    assert!(is_valid_in(6, &a1.certificate) && !is_valid_in(8, &a1.certificate));
+    assert_eq!(a1.enc_keys("b1", "number=2").len(), 2);
+    let kept = |file: &str| {
+        let copy = format!("{file}.before");
+        std::fs::copy(file, &copy).unwrap();
+        copy
+    };
+    let (certificate, key) = (kept(&a1.certificate), kept(&a1.key));
+    let before = Sae { name: a1.name.clone(), url: a1.url.clone(), certificate, key, cacert: a1.cacert.clone() };
+    mesh.cli(&["sae", "renew", "a1"]).expect(0);
+    assert_ne!(std::fs::read(&a1.certificate).unwrap(), std::fs::read(&before.certificate).unwrap());
+    wait("the node knows the new certificate", || (a1.curl("b1/status", None).0 == 200).then_some(()));
+    assert_eq!(a1.enc_keys("b1", "number=1").len(), 1);
+    wait("and the one before no more", || [0, 401].contains(&before.curl("b1/status", None).0).then_some(()));
+    wait("the account goes on", || {
+        let listed = mesh.read(&["sae", "list"]);
+        let one = listed.as_array().unwrap().iter().find(|one| one["id"] == "a1").unwrap();
+        (one["keys_as_master"].as_u64() >= Some(3)).then_some(())
+    });
+}
