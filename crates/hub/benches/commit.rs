@@ -121,7 +121,7 @@ impl Subject {
             stages.time(0, || {
                 for event in events {
                     let records = step(&state, &event, now).records;
-                    let body = Body { event, records };
+                    let body = Body { rules: kernel::RULES, event, records };
                     state.commit(&body, now);
                     bodies.push(body);
                 }

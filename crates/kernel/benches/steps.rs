@@ -50,7 +50,7 @@ impl Mesh {
 
     fn feed(&mut self, event: Event) -> bool {
         let step = step(&self.state, &event, self.now);
-        let body = Body { event, records: step.records };
+        let body = Body { rules: kernel::RULES, event, records: step.records };
         self.state.commit(&body, self.now);
         self.steps += 1;
         self.records += body.records.len();

@@ -52,9 +52,25 @@ pub(crate) fn execute(draft: &mut Draft<'_>, permit: Permit, operator: &Operator
         Command::RemoveOperator { id } => operators::remove(draft, id),
         // carried out above, with their permit
         Command::IsolateNode { .. } | Command::BreakGlass { .. } | Command::ConfirmBreakGlass { .. } => {}
+        Command::ActivateRules { version } => activate_rules(draft, *version),
         // decided on with the held request they name, not carried out as commands
         Command::Approve { .. } | Command::Deny { .. } => draft.refuse(Refusal::NoSuchRequest),
     }
+}
+
+/// The version after the one in force. Nothing leads back: what was decided by the later rules would have to be
+/// decided otherwise. Whether a build knows it is no matter of the rules, or a build that does not would replay
+/// this very step otherwise: a hub refuses to be asked for one that it does not know.
+fn activate_rules(draft: &mut Draft<'_>, version: u16) {
+    match check_rules(draft, version) {
+        Ok(()) => draft.record(Record::RulesActivated { version }),
+        Err(refusal) => draft.refuse(refusal),
+    }
+}
+
+/// Why a version of the rules cannot come into force.
+pub(crate) fn check_rules(draft: &Draft<'_>, version: u16) -> Result<(), Refusal> {
+    if draft.state.rules().checked_add(1) == Some(version) { Ok(()) } else { Err(Refusal::OutOfBounds) }
 }
 
 fn serve(draft: &mut Draft<'_>, operator: &OperatorId, what: &str) {

@@ -329,6 +329,13 @@ pub enum Command {
         #[n(0)]
         id: OperatorId,
     },
+    /// Take steps by a later version of the rules from the next entry on; there is no way back.
+    #[n(30)]
+    ActivateRules {
+        /// The version.
+        #[n(0)]
+        version: u16,
+    },
     /// Know an application by a new certificate.
     #[n(29)]
     RenewSae {

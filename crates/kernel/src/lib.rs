@@ -24,6 +24,7 @@ pub mod record;
 mod recovery;
 mod respond;
 mod rotation;
+pub mod rules;
 mod saes;
 pub mod sentinel;
 pub mod state;
@@ -39,16 +40,27 @@ use serde::{Deserialize, Serialize};
 
 pub use draft::Draft;
 pub use respond::{response_digest, signal_digest};
+pub use rules::{RULES, step_by};
 pub use state::{SnapshotError, State};
 pub use step::{Step, step};
 
 /// The body of a log entry: one event and everything the kernel decided on it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 pub struct Body {
-    /// What happened.
+    /// The version of the rules by which it was decided.
     #[n(0)]
+    pub rules: u16,
+    /// What happened.
+    #[n(1)]
     pub event: Event,
     /// What was decided, in order.
-    #[n(1)]
+    #[n(2)]
     pub records: Vec<Record>,
+}
+
+impl Body {
+    /// What was decided on `event` in `state`, by the rules that hold there.
+    pub fn decided(state: &State, event: Event, records: Vec<Record>) -> Self {
+        Self { rules: state.rules(), event, records }
+    }
 }

@@ -857,4 +857,11 @@ pub enum Record {
         #[n(2)]
         count: u64,
     },
+    /// Steps are taken by this version of the rules from the next entry on.
+    #[n(66)]
+    RulesActivated {
+        /// The version.
+        #[n(0)]
+        version: u16,
+    },
 }

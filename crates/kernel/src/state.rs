@@ -99,6 +99,8 @@ pub struct State {
     #[n(25)]
     #[cbor(with = "table")]
     identities: BTreeMap<Hash, OperatorId>,
+    #[n(31)]
+    rules: u16,
     #[cbor(skip)]
     policies: Option<Arc<PolicySet>>,
     #[cbor(skip)]
@@ -155,6 +157,12 @@ pub enum SnapshotError {
 }
 
 impl State {
+    /// The version of the rules by which the next step is taken: before the first entry the newest, then the
+    /// one that the boundary has come to.
+    pub fn rules(&self) -> u16 {
+        if self.boundary.is_some() { self.rules } else { crate::RULES }
+    }
+
     /// The canonical encoding.
     pub fn encode(&self) -> Vec<u8> {
         cbor::to_vec(self)

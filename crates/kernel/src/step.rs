@@ -24,7 +24,15 @@ pub struct Step {
 ///
 /// `now` may lie before the state's clock; the step then takes place at the state's, as a replay
 /// does, which knows entries' times alone. That the clock went back is for its reader to signal.
+///
+/// It is taken by the version of the rules that the boundary has come to. One that has come further than
+/// this build knows takes no step at all: the hub does not start on it.
 pub fn step(state: &State, event: &Event, now: Timestamp) -> Step {
+    crate::rules::step_by(state.rules(), state, event, now).unwrap_or_default()
+}
+
+/// Version 1 of the rules.
+pub(crate) fn step_1(state: &State, event: &Event, now: Timestamp) -> Step {
     let mut draft = Draft::new(state, now.max(state.clock()));
     if let Event::Create(genesis) = event {
         boundary::create(&mut draft, genesis);

@@ -85,7 +85,7 @@ impl World {
 
     fn happen(&mut self, event: Event) -> Vec<Record> {
         let records = step(&self.state, &event, self.now).records;
-        self.state.commit(&Body { event, records: records.clone() }, self.now);
+        self.state.commit(&Body { rules: kernel::RULES, event, records: records.clone() }, self.now);
         records
     }
 

@@ -60,7 +60,7 @@ impl World {
     fn feed(&mut self, event: Event) -> Vec<Effect> {
         let step = step(&self.state, &event, self.now);
         assert!(fits(&event, &step.records, self.now), "{event:?}");
-        self.state.commit(&Body { event, records: step.records }, self.now);
+        self.state.commit(&Body { rules: kernel::RULES, event, records: step.records }, self.now);
         step.effects
     }
 
@@ -149,7 +149,7 @@ fn receipt(key: KeyId) -> KeyReceipt {
 }
 
 fn fits(event: &Event, records: &[Record], at: Timestamp) -> bool {
-    let body = Body { event: event.clone(), records: records.to_vec() };
+    let body = Body { rules: kernel::RULES, event: event.clone(), records: records.to_vec() };
     let late = Head { size: u64::MAX, ..Head::EMPTY };
     late.next(at, body).seal().is_ok()
 }
@@ -364,11 +364,11 @@ proptest! {
         }
         // and so does what is due after it
         let mut state = state.clone();
-        state.commit(&Body { event, records: first.records }, now);
+        state.commit(&Body { rules: kernel::RULES, event, records: first.records }, now);
         for _ in 0..4 {
             let tick = step(&state, &Event::Tick, now + Millis::new(1));
             prop_assert!(fits(&Event::Tick, &tick.records, now));
-            state.commit(&Body { event: Event::Tick, records: tick.records }, now);
+            state.commit(&Body { rules: kernel::RULES, event: Event::Tick, records: tick.records }, now);
         }
     }
 }

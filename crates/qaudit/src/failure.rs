@@ -62,6 +62,17 @@ pub enum Failure {
         #[source]
         problem: Problem,
     },
+    /// The log goes on by rules that are not known here.
+    #[error(
+        "this log needs rules version {needed} from entry {index} on, and this qaudit knows up to {}: use a later one",
+        kernel::RULES
+    )]
+    Rules {
+        /// The first entry of that version.
+        index: u64,
+        /// The version.
+        needed: u16,
+    },
     /// An entry was asked for that is not there.
     #[error("there is no entry {index}: the bundle has {entries}, counted from 0")]
     NoSuchEntry {
@@ -90,7 +101,7 @@ impl Failure {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Bundle(BundleError::Tampered { .. }) | Self::Replay { .. } => Exit::Tampered,
-            Self::Bundle(BundleError::Incomplete(_)) => Exit::Incomplete,
+            Self::Bundle(BundleError::Incomplete(_)) | Self::Rules { .. } => Exit::Incomplete,
             Self::File { .. }
             | Self::Pins { .. }
             | Self::Checkpoint { .. }
@@ -104,7 +115,7 @@ impl Failure {
     pub fn part(&self) -> Option<Part> {
         match self {
             Self::Bundle(BundleError::Tampered { part, .. }) => Some(*part),
-            Self::Replay { index, .. } => Some(Part::Entry(*index)),
+            Self::Replay { index, .. } | Self::Rules { index, .. } => Some(Part::Entry(*index)),
             _ => None,
         }
     }

@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use evidence::{Founder, Pins};
-use kernel::Body;
 use kernel::event::{Event, Genesis};
 use kernel::record::Principal;
+
+use crate::failure::Failure;
+use crate::rules;
 
 /// The founders that the first event of a log names.
 pub fn founders(genesis: &Genesis) -> BTreeSet<Founder> {
@@ -39,16 +41,19 @@ fn describe(missing: &[Founder], strange: &[Founder]) -> String {
     }
 }
 
-/// Holds the first entry against the pinned founders.
-pub(crate) fn check(body: &Body, pins: &Pins) -> Result<(), OtherFounders> {
+/// Holds the first entry against the pinned founders. One that was decided by rules that are not known here
+/// is told by its hash alone.
+pub(crate) fn check(body: &[u8], pins: &Pins) -> Result<(), Failure> {
+    let Ok(body) = rules::read(0, body, None) else { return Ok(()) };
     let Event::Create(genesis) = &body.event else { return Ok(()) };
     let pinned: BTreeSet<Founder> = pins.founders().iter().cloned().collect();
     let found = founders(genesis);
     if pinned == found {
         return Ok(());
     }
-    Err(OtherFounders {
+    let other = OtherFounders {
         missing: pinned.difference(&found).cloned().collect(),
         strange: found.difference(&pinned).cloned().collect(),
-    })
+    };
+    Err(Failure::Replay { index: 0, problem: other.into() })
 }

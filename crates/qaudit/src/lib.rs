@@ -15,6 +15,7 @@ pub mod verify;
 
 mod keys;
 mod moment;
+mod rules;
 
 pub use exit::Exit;
 pub use failure::Failure;

@@ -15,17 +15,18 @@ use crypto::identity::{ParseIdentityError, VerifyError};
 use crypto::suite::Age;
 use crypto::{IdentityPublic, IdentitySignature};
 use evidence::bundle::{Audit, Item, Summary};
-use evidence::{Algorithm, Entry, Pins};
+use evidence::{Algorithm, Entry, Opaque, Pins};
 use kernel::event::{Event, Genesis, SignedRequest};
 use kernel::record::Record;
-use kernel::{Body, State, step};
+use kernel::{Body, RULES, State, step_by};
 use serde::Serialize;
-use types::{BoundaryId, Hash, Label, OperatorId, Timestamp, cbor};
+use types::cbor::{self, DecodeError};
+use types::{BoundaryId, Hash, Label, OperatorId, Timestamp};
 
 use crate::due::{Pauses, Watch};
 use crate::failure::Failure;
 use crate::founding::{self, OtherFounders};
-use crate::{check_signature, moment};
+use crate::{check_signature, moment, rules};
 
 /// How an entry differs from what the kernel does.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +46,17 @@ pub enum Problem {
     /// The boundary was founded by others.
     #[error(transparent)]
     OtherFounders(#[from] OtherFounders),
+    /// The entry names another version of the rules than holds there.
+    #[error("it was decided by rules version {found}, where version {holds} holds")]
+    OtherRules {
+        /// In the entry.
+        found: u16,
+        /// What holds.
+        holds: u16,
+    },
+    /// It is of the rules it names, and not of their form.
+    #[error("it is not of the form of an entry: {0}")]
+    Malformed(#[from] DecodeError),
     /// What was due was not done.
     #[error("what was due at {} was not done before it: a tick was left out", moment::text(*.since))]
     TickOmitted {
@@ -121,16 +133,14 @@ pub fn replay(input: impl Read, pins: &Pins) -> Result<Replayed, Failure> {
     let mut audit = Audit::open(input, pins, check_signature)?;
     let mut replay = Replay::new(pins);
     let mut first = None;
-    while let Some(item) = audit.next_item::<Body>()? {
+    while let Some(item) = audit.next_item::<Opaque>()? {
         let Item::Entry { entry, .. } = item else { continue };
         if entry.index == 0 {
             // Another log altogether: nothing else about it matters.
-            founding::check(&entry.body, pins).map_err(|error| Failure::Replay { index: 0, problem: error.into() })?;
+            founding::check(entry.body.as_bytes(), pins)?;
         }
-        if first.is_none()
-            && let Err(problem) = replay.entry(&entry)
-        {
-            first = Some(Failure::Replay { index: entry.index, problem });
+        if first.is_none() {
+            first = replay.opaque(entry).err();
         }
     }
     if let Some(failure) = first {
@@ -161,6 +171,14 @@ impl<'p> Replay<'p> {
         Self { pins, state: State::default(), records: 0, decisions: 0, signatures: 0, due: Watch::default() }
     }
 
+    /// An entry whose body may be of rules that are not known here.
+    fn opaque(&mut self, entry: Entry<Opaque>) -> Result<(), Failure> {
+        let Entry { index, prev, at, body } = entry;
+        let holds = (index > 0).then(|| self.state.rules());
+        let body = rules::read(index, body.as_bytes(), holds)?;
+        self.entry(&Entry { index, prev, at, body }).map_err(|problem| Failure::Replay { index, problem })
+    }
+
     fn entry(&mut self, entry: &Entry<Body>) -> Result<(), Problem> {
         let Entry { index, at, body, .. } = entry;
         match &body.event {
@@ -172,7 +190,8 @@ impl<'p> Replay<'p> {
         if let Some(since) = self.due.before(&self.state, body, *at) {
             return Err(Problem::TickOmitted { since });
         }
-        let replayed = step(&self.state, &body.event, *at).records;
+        let step = step_by(body.rules, &self.state, &body.event, *at);
+        let replayed = step.ok_or(Problem::OtherRules { found: body.rules, holds: RULES })?.records;
         if cbor::to_vec(&replayed) != cbor::to_vec(&body.records) {
             return Err(Box::new(difference(&body.records, &replayed)).into());
         }

@@ -2,9 +2,8 @@
 
 use std::io::Read;
 
-use evidence::Pins;
 use evidence::bundle::{Audit, Item, Summary};
-use kernel::Body;
+use evidence::{Opaque, Pins};
 
 use crate::failure::Failure;
 use crate::{check_signature, founding, moment};
@@ -12,11 +11,11 @@ use crate::{check_signature, founding, moment};
 /// Checks a whole bundle against pins: every byte of it.
 pub fn verify(input: impl Read, pins: &Pins) -> Result<Summary, Failure> {
     let mut audit = Audit::open(input, pins, check_signature)?;
-    while let Some(item) = audit.next_item::<Body>()? {
+    while let Some(item) = audit.next_item::<Opaque>()? {
         if let Item::Entry { entry, .. } = item
             && entry.index == 0
         {
-            founding::check(&entry.body, pins).map_err(|error| Failure::Replay { index: 0, problem: error.into() })?;
+            founding::check(entry.body.as_bytes(), pins)?;
         }
     }
     // `next_item` ends only after a final checkpoint.

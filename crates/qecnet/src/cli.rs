@@ -70,6 +70,8 @@ pub(crate) enum Command {
     BreakGlass(BreakGlass),
     /// Hold autonomous responses for approval, or stop holding them.
     Assist(Assist),
+    /// Have steps taken by a later version of the rules, for good: takes two people.
+    Rules(Rules),
     /// Requests that wait for approval.
     #[command(subcommand)]
     Approvals(Approvals),
@@ -375,6 +377,13 @@ pub(crate) enum BreakGlass {
         /// The incident it opened.
         incident: IncidentId,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rules {
+    /// The version, which hub and auditors must know already.
+    #[arg(long)]
+    pub(crate) activate: u16,
 }
 
 #[derive(Debug, Args)]

@@ -15,6 +15,7 @@ pub(crate) mod links;
 pub(crate) mod nodes;
 pub(crate) mod operators;
 pub(crate) mod part;
+pub(crate) mod rules;
 pub(crate) mod sae;
 pub(crate) mod signal;
 pub(crate) mod status;

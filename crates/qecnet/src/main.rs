@@ -58,6 +58,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Fault> {
         Command::Incidents(incidents) => command::incidents::run(&context, incidents).await,
         Command::Signal(signal) => command::signal::run(&context, signal).await,
         Command::BreakGlass(glass) => command::break_glass::run(&context, glass).await,
+        Command::Rules(rules) => command::rules::run(&context, &rules).await,
         Command::Assist(assist) => command::assist::run(&context, &assist).await,
         Command::Approvals(approvals) => command::approvals::run(&context, approvals).await,
         Command::Forward(forward) => command::forward::run(&context, forward).await,

@@ -57,7 +57,7 @@ impl Hub {
         if outcome.records.is_empty() {
             return (Todo::default(), outcome.more);
         }
-        let body = Body { event, records: outcome.records };
+        let body = Body::decided(&self.state, event, outcome.records);
         self.state.commit(&body, at);
         self.log.push((at, body));
         let mut todo = Todo::default();

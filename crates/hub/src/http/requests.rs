@@ -39,6 +39,13 @@ impl App {
             crypto::IdentityPublic::from_bytes(&card.identity).map_err(|_| ErrorCode::Malformed)?;
         }
         let (operator, command) = (signed.request.operator.clone(), signed.request.command.clone());
+        if let Command::ActivateRules { version } = command
+            && !kernel::rules::is_known(version)
+        {
+            let text =
+                format!("this hub knows rules up to version {}: start one that knows {version} first", kernel::RULES);
+            return Err(ErrorBody::with_message(ErrorCode::Malformed, text));
+        }
         if let Command::Read { what } = &command
             && what != STATUS_LIVE
             && what != FOUNDING

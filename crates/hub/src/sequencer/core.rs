@@ -317,7 +317,7 @@ impl Core {
             return more;
         }
         let Pending { event, shares, reply, place } = pending;
-        let entry = work.head.next(now, Body { event, records });
+        let entry = work.head.next(now, Body::decided(&self.state, event, records));
         let sealed = match entry.seal() {
             Ok(sealed) => sealed,
             Err(TooLong { len }) => {
@@ -335,7 +335,7 @@ impl Core {
         work.head = work.head.after(entry.at, &sealed);
         let bytes = sealed.into_bytes();
         work.batch.entries.push(store::Entry { hash, leaf, bytes: bytes.clone() });
-        let (index, at, Body { event, records }) = (entry.index, entry.at, entry.body);
+        let (index, at, Body { event, records, .. }) = (entry.index, entry.at, entry.body);
         work.staged.push(Staged { index, at, entry: bytes, event, records, effects, reply, place });
         more
     }

@@ -37,6 +37,17 @@ pub enum RecoverError {
         /// What is wrong.
         reason: String,
     },
+    /// The log was decided by later rules than this build knows.
+    #[error(
+        "entry {index} of the log was decided by rules version {needed}, and this hub knows up to {}: start the version that wrote it, or a later one",
+        kernel::RULES
+    )]
+    Rules {
+        /// Its index.
+        index: u64,
+        /// The version it needs.
+        needed: u16,
+    },
     /// The checkpoint and the entries are not of one log.
     #[error("the checkpoint does not fit the log ({0}): stop, keep a copy of the store and restore it from a backup")]
     Checkpoint(String),
@@ -83,7 +94,8 @@ async fn snapshot(store: &StoreHandle, size: u64) -> Result<Option<(Head, State)
     }
     // A snapshot of an earlier version, whose state had another form, is only a cache miss.
     let kept = cbor::from_slice::<Kept>(&found.bytes).ok().filter(|kept| kept.head.size == found.size);
-    Ok(kept.and_then(|kept| Some((kept.head, State::decode(&kept.state).ok()?))))
+    let kept = kept.and_then(|kept| Some((kept.head, State::decode(&kept.state).ok()?)));
+    Ok(kept.filter(|(_, state)| kernel::rules::is_known(state.rules())))
 }
 
 /// How much of the log is read.
@@ -161,7 +173,18 @@ async fn load_tree(store: &StoreHandle, size: u64) -> Result<LogTree, RecoverErr
 
 fn fold(state: &mut State, head: Head, stored: &store::Entry) -> Result<Head, RecoverError> {
     let wrong = |reason: String| RecoverError::Entry { index: head.size, reason };
-    let entry = Entry::<Body>::parse(&stored.bytes).map_err(|error| wrong(error.to_string()))?;
+    let entry = match Entry::<Body>::parse(&stored.bytes) {
+        Ok(entry) if kernel::rules::is_known(entry.body.rules) => entry,
+        other => {
+            // Later rules may have events that cannot be read here; that is no damage.
+            let bare = Entry::<evidence::Opaque>::parse(&stored.bytes).ok();
+            let named = bare.and_then(|entry| kernel::rules::named(entry.body.as_bytes()));
+            if let Some(needed) = named.filter(|needed| !kernel::rules::is_known(*needed)) {
+                return Err(RecoverError::Rules { index: head.size, needed });
+            }
+            other.map_err(|error| wrong(error.to_string()))?
+        }
+    };
     if entry.index != head.size || entry.prev != head.hash || entry.at < head.at {
         return Err(wrong("it does not follow the entry before".to_owned()));
     }

@@ -179,7 +179,10 @@ async fn a_report_that_meets_a_failure_is_kept() {
     let head = core.head();
     let expected = store::Head { size: head.size, tip: head.hash };
     // Another writer, and not even one that writes an entry of ours: the fence is what is tested.
-    let entry = head.next(START, kernel::Body { event: Event::Tick, records: Vec::new() }).seal().unwrap();
+    let entry = head
+        .next(START, kernel::Body { rules: kernel::RULES, event: Event::Tick, records: Vec::new() })
+        .seal()
+        .unwrap();
     let (hash, leaf) = (entry.hash(), entry.leaf());
     let batch: Batch = std::iter::once(store::Entry { hash, leaf, bytes: entry.into_bytes() }).collect();
     site.store().append(expected, batch).await.unwrap();

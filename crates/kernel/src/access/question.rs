@@ -9,7 +9,7 @@ use crate::event::{Command, Request};
 use crate::policy::{self, Action, Actor, Facts, NodeRef, Resource};
 use crate::record::{Principal, Refusal};
 use crate::sentinel::classify::{self, Voice};
-use crate::{break_glass, mesh, operators, respond, saes, sentinel};
+use crate::{break_glass, commands, mesh, operators, respond, saes, sentinel};
 
 /// Digest of a command as this operator asks for it in this boundary. Grants and approvals are bound
 /// to it: another boundary, person or detail is another digest.
@@ -132,6 +132,10 @@ fn about(draft: &Draft<'_>, asker: &OperatorId, command: &Command) -> Result<(Ac
         Command::RemoveOperator { id } => {
             operators::check_remove(draft, id)?;
             (Action::RemoveOperator, operator(draft, id), Facts::None)
+        }
+        Command::ActivateRules { version } => {
+            commands::check_rules(draft, *version)?;
+            (Action::ActivateRules, boundary()?, Facts::None)
         }
         Command::Approve { request, .. } => (Action::Approve, held(draft, *request)?, Facts::None),
         Command::Deny { request, .. } => (Action::Deny, held(draft, *request)?, Facts::None),

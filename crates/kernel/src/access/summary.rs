@@ -47,6 +47,7 @@ pub fn of_command(command: &Command) -> String {
         Command::RenewOperator { id, life } => format!("let the key of operator {id} live for {life} more"),
         Command::ReplaceOperator { card } => format!("take another key for operator {} {}", card.id, of_operator(card)),
         Command::RemoveOperator { id } => format!("let operator {id} act no more"),
+        Command::ActivateRules { version } => format!("take steps by rules version {version}, for good"),
         Command::Approve { request, .. } => format!("approve {request}"),
         Command::Deny { request, .. } => format!("deny {request}"),
         Command::OpenConsole => "open a console session".to_owned(),

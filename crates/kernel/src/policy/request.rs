@@ -72,6 +72,8 @@ actions! {
     ReplaceOperator = "replace_operator",
     /// Let an operator act no more.
     RemoveOperator = "remove_operator",
+    /// Take steps by a later version of the rules.
+    ActivateRules = "activate_rules",
     /// Approve a held request.
     Approve = "approve",
     /// Deny a held request.

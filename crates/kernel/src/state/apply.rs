@@ -16,6 +16,9 @@ impl State {
     /// Applies an entry: its time, then its records in order.
     pub fn commit(&mut self, body: &Body, at: Timestamp) {
         self.advance(at);
+        if self.boundary.is_none() {
+            self.rules = body.rules;
+        }
         for record in &body.records {
             self.apply(record);
         }
@@ -52,6 +55,7 @@ impl State {
                     link.measure(report, now);
                 }
             }),
+            Record::RulesActivated { version } => self.rules = *version,
             Record::AssistedSet { on } => self.assisted = *on,
             Record::ForwardAdded { id, spec } => {
                 self.next.forward = self.next.forward.max(id.get().saturating_add(1));

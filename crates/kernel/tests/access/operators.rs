@@ -189,3 +189,25 @@ fn u3_what_is_critical_needs_a_reason() {
     let subject = Subject::Operator(name("op1"));
     assert!(world.state.incidents().values().all(|one| one.subject != subject), "no burst of denials");
 }
+
+/// H11: the next version of the rules comes into force by two people, no other does, and a build that does
+/// not know it takes no more steps.
+#[test]
+fn h11_the_next_version_of_the_rules_comes_by_two_hands_and_no_other_does() {
+    let mut world = World::new();
+    let next = kernel::RULES + 1;
+    assert_eq!(world.state.rules(), kernel::RULES);
+    for version in [0, kernel::RULES, next + 1, u16::MAX] {
+        let asked = world.ask("op1", Command::ActivateRules { version });
+        assert_eq!(refusal(&asked), Some(Refusal::OutOfBounds), "version {version}");
+        assert!(held_in(&asked).is_none() && grant_in(&asked).is_none());
+    }
+    let activate = Command::ActivateRules { version: next };
+    assert!(grant_in(&world.ask("op1", activate.clone())).is_none(), "one person alone");
+    let done = world.agreed("op2", "op1", &activate);
+    assert!(done.contains(&Record::RulesActivated { version: next }), "{done:?}");
+    assert_eq!(world.state.rules(), next);
+    let step = step(&world.state, &Event::Tick, world.now + Millis::from_days(400));
+    assert!(step.records.is_empty() && step.effects.is_empty() && !step.more);
+    assert!(kernel::step_by(kernel::RULES, &world.state, &Event::Tick, world.now).is_some());
+}

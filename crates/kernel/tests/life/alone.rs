@@ -45,14 +45,14 @@ impl Moment {
     fn happen(&mut self, event: Event) -> Vec<Record> {
         let mut told = step(&self.state, &event, self.now);
         let mut records = told.records.clone();
-        self.state.commit(&Body { event, records: told.records }, self.now);
+        self.state.commit(&Body { rules: kernel::RULES, event, records: told.records }, self.now);
         for _ in 0..8 {
             if !told.more {
                 break;
             }
             told = step(&self.state, &Event::Tick, self.now);
             records.extend(told.records.clone());
-            self.state.commit(&Body { event: Event::Tick, records: told.records }, self.now);
+            self.state.commit(&Body { rules: kernel::RULES, event: Event::Tick, records: told.records }, self.now);
         }
         records
     }

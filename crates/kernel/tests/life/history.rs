@@ -224,7 +224,7 @@ proptest! {
 /// A body is what `Body` says and nothing else.
 #[test]
 fn bodies_have_one_encoding() {
-    let body = Body { event: Event::Tick, records: vec![] };
+    let body = Body { rules: kernel::RULES, event: Event::Tick, records: vec![] };
     let mut bytes = types::cbor::to_vec(&body);
     assert_eq!(types::cbor::from_slice::<Body>(&bytes), Ok(body));
     bytes.push(0);

@@ -98,7 +98,7 @@ impl World {
         let step = step(&self.state, &event, self.now);
         self.watch.step(&self.state, &event, &step);
         if !step.records.is_empty() {
-            let body = Body { event: event.clone(), records: step.records.clone() };
+            let body = Body { rules: kernel::RULES, event: event.clone(), records: step.records.clone() };
             self.watch.entry(&body, self.log.len() as u64, self.now);
             self.state.commit(&body, self.now);
             self.log.push((self.state.clock(), body));

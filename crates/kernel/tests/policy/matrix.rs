@@ -73,6 +73,7 @@ fn operator_questions() -> Vec<Question> {
         question("renew_operator", Action::RenewOperator, other(), Facts::None),
         question("replace_operator", Action::ReplaceOperator, other(), Facts::None),
         question("remove_operator", Action::RemoveOperator, other(), Facts::None),
+        question("activate_rules", Action::ActivateRules, boundary(), Facts::None),
         question("approve other's", Action::Approve, held(Some("op9")), Facts::None),
         question("approve engine's", Action::Approve, held(None), Facts::None),
         question("approve own", Action::Approve, held(Some("op1")), Facts::None),

@@ -111,7 +111,7 @@ impl Boundary {
         self.now += 100;
         let at = Timestamp::from_millis(self.now);
         let records = step(&self.state, &event, at).records;
-        let body = Body { event, records: records.clone() };
+        let body = Body::decided(&self.state, event, records.clone());
         self.state.commit(&body, at);
         self.entries.push((at, body));
         records
@@ -257,7 +257,7 @@ impl Boundary {
         }
     }
 
-    fn checkpoint(&self, tree: &Tree) -> SignedNote {
+    pub(crate) fn checkpoint(&self, tree: &Tree) -> SignedNote {
         let checkpoint = Checkpoint { origin: Self::origin(), size: tree.size(), root: tree.root() };
         let [classical, quantum_safe] = self.halves();
         checkpoint.sign(Timestamp::from_millis(self.now), &[&classical, &quantum_safe]).unwrap()

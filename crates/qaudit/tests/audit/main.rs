@@ -6,6 +6,7 @@ mod boundary;
 mod cli;
 mod history;
 mod replay;
+mod rules;
 mod schema;
 mod show;
 mod verify;
