@@ -57,6 +57,9 @@ async fn s15_ctrl_c_leaves_no_half_written_export() {
     let hub = deployment.start().await;
     let folder = Folder::new(&deployment, hub.http_address());
     let (out, pins) = (folder.file("log"), folder.file("pins"));
+    // before any export: what was seen must be in each
+    folder.run("auditor", &["audit", "pins", "--out", pins.to_str().unwrap()]).expect(0);
+    let pins = std::fs::read_to_string(&pins).unwrap().parse().unwrap();
     for after in moments() {
         let _ = std::fs::remove_file(&out);
         let child = qecnet(&["audit", "export", "--as", "auditor", "--out"])
@@ -69,8 +72,6 @@ async fn s15_ctrl_c_leaves_no_half_written_export() {
             .unwrap();
         tokio::task::spawn_blocking(move || stop(child, after)).await.unwrap();
         if out.exists() {
-            folder.run("auditor", &["audit", "pins", "--out", pins.to_str().unwrap()]).expect(0);
-            let pins = std::fs::read_to_string(&pins).unwrap().parse().unwrap();
             let bundle = BufReader::new(std::fs::File::open(&out).unwrap());
             qaudit::verify(bundle, &pins).unwrap_or_else(|error| panic!("after {after} ms: {error}"));
         }
