@@ -98,7 +98,7 @@ impl Dice {
         match self.below(4) {
             0 => Subject::Node(self.node()),
             1 => Subject::Key(self.key()),
-            2 => Subject::Operator(["op1", "plain", "who"][self.below(3)].parse().unwrap()),
+            2 => Subject::Operator(["plain", "auditor", "who"][self.below(3)].parse().unwrap()),
             _ => LinkId::new(self.node(), self.node()).map_or_else(|| Subject::Node(NodeId::hub()), Subject::Link),
         }
     }
