@@ -26,7 +26,7 @@ mod network;
 mod node;
 mod operator;
 
-pub use application::Application;
+pub use application::{Application, Given};
 pub use deployment::{Answered, Deployment, GROUPS};
 pub use honest::{Running, incidents, newest_active, nodes, read, replay, start, until, until_keyed};
 pub use hub::{LyingHub, Told};

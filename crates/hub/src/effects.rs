@@ -70,6 +70,7 @@ impl Effects {
             Effect::HandoutsKept { node, number } => {
                 self.mesh.peers.send_bulk(&node, &HubMessage::HandoutsKept { number });
             }
+            Effect::Standing(node) => self.mesh.stand(&node).await,
             Effect::Verify { incident: _, keys } => self.verify(keys).await,
             Effect::Rewrap { key, replaces: _ } => self.spawn(|this| async move { this.rewrap(key).await }),
             Effect::Watch(nodes) => self.watch(&nodes),

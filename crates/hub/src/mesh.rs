@@ -9,6 +9,7 @@ mod links;
 mod peers;
 mod relay;
 mod sources;
+mod standing;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use kernel::State;
 use kernel::event::Event;
 use session::mesh::{Forward, HubMessage};
 use session::{Arrival, Channel, Endpoint, HandshakeError, Listener, Session, SignedRoster};
+use store::StoreHandle;
 use types::mesh::{KeyType, SignalKind, Subject};
 use types::{Hash, NodeId};
 
@@ -40,6 +42,7 @@ pub(crate) struct Mesh {
     pub(crate) history: Arc<History>,
     pub(crate) relay: Relay,
     pub(crate) sources: Sources,
+    pub(crate) store: StoreHandle,
     /// Held from a change of who is connected until it is reported, so that reports come in order.
     pub(crate) turn: tokio::sync::Mutex<()>,
 }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crypto::{Entropy, IdentityKey, LogSigner};
+use kernel::event::Event;
 use link::{Engine, LinkSpec};
 use session::endpoint::{DEADLINE, EndpointConfig, EndpointError};
 use session::{Book, Certificate, Endpoint, Limits, Listener, TlsKey, TrustStore};
 use store::{Store, StoreHandle};
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
-use types::{BoundaryId, Millis, NodeId};
+use types::{BoundaryId, Hash, Millis, NodeId};
 
 use crate::admitted::Admitted;
 use crate::clock::{TimeSource, system_time};
@@ -247,6 +248,9 @@ impl Hub {
         let salt = opened.core.state().boundary().map(|boundary| boundary.salt).ok_or(StartError::Stopped)?;
         let severed: Vec<NodeId> = isolated(opened.core.state());
         let (handle, orders, thread) = sequencer::start(opened.core, Arc::clone(&time)).map_err(StartError::Thread)?;
+        // Before anything is taken: grants and nonces of before are void.
+        let start = Hash::new(entropy.array().map_err(FilesError::from)?);
+        begin(&handle, Event::HubStarted { start }).await?;
         let notices = Arc::new(Notices::new(handle.clone()));
         let history = Arc::new(History::default());
         let mesh = Arc::new(Mesh {
@@ -259,6 +263,7 @@ impl Hub {
             history: Arc::clone(&history),
             relay: crate::mesh::Relay::default(),
             sources: crate::mesh::Sources::default(),
+            store: opened.store.clone(),
             turn: tokio::sync::Mutex::default(),
         });
         let _ = mesh.sign_roster();
@@ -296,6 +301,7 @@ impl Hub {
             tokio::spawn(Arc::clone(&mesh).report_links()).abort_handle(),
             tokio::spawn(app.console.draw(handle.clone())).abort_handle(),
             tokio::spawn(Arc::clone(&mesh).renew_roster(config.roster.0.into())).abort_handle(),
+            tokio::spawn(Arc::clone(&mesh).report_standing()).abort_handle(),
         ];
         tasks.extend(ports.serve(keys, endpoint, &app)?);
         tracing::info!(operators = %http_address, nodes = %mesh_address, "the hub serves");
@@ -377,6 +383,16 @@ impl Ports {
         tasks.push(tokio::spawn(http::serve(self.operators.0, Arc::clone(&tls), Arc::clone(app))).abort_handle());
         tasks.push(tokio::spawn(renew(keys, endpoint, tls, public_tls)).abort_handle());
         Ok(tasks)
+    }
+}
+
+/// Has the start recorded before anything else is taken. Where the store takes nothing now it is kept, and comes first
+/// once the store does.
+async fn begin(handle: &Handle, started: Event) -> Result<(), StartError> {
+    match handle.request(started.clone()).await {
+        Ok(_) => Ok(()),
+        Err(sequencer::SubmitError::Stopped) => Err(StartError::Stopped),
+        Err(_) => handle.report(started).await.map_err(|_| StartError::Stopped),
     }
 }
 

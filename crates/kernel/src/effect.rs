@@ -60,6 +60,8 @@ pub enum Effect {
         /// Number of the account.
         number: u64,
     },
+    /// Tell a node how far the log is: it may give keys to applications again.
+    Standing(NodeId),
     /// Ask nodes to prove again what they hold; they answer `Receipts`.
     Verify {
         /// For which incident.

@@ -665,6 +665,32 @@ pub enum Event {
         #[n(3)]
         bytes: u64,
     },
+    /// The hub starts. Said before it takes anything.
+    #[n(35)]
+    HubStarted {
+        /// Names this start; drawn by the hub.
+        #[n(0)]
+        start: Hash,
+    },
+    /// A node says in which start it runs, with what it knows from before.
+    #[n(36)]
+    NodeStarted {
+        /// The node.
+        #[n(0)]
+        node: NodeId,
+        /// Names its start; drawn by it.
+        #[n(1)]
+        start: Hash,
+        /// The start that the hub last confirmed to it, and those since then.
+        #[n(2)]
+        earlier: Vec<Hash>,
+        /// Number of the last account of keys given to applications that its store had when it started.
+        #[n(3)]
+        account: Option<u64>,
+        /// It saw a later state of the log than the log is in, or another: the log was put back.
+        #[n(4)]
+        unknown: bool,
+    },
 }
 
 impl Event {
@@ -681,6 +707,7 @@ impl Event {
             | Self::Signal { source: node, .. }
             | Self::KmeUp { node, .. }
             | Self::HandedOut { node, .. }
+            | Self::NodeStarted { node, .. }
                 if !node.is_hub() =>
             {
                 Principal::Node(node.clone())

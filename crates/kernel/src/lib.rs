@@ -27,6 +27,7 @@ mod rotation;
 pub mod rules;
 mod saes;
 pub mod sentinel;
+pub mod starts;
 pub mod state;
 mod step;
 mod tick;

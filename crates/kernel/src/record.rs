@@ -864,4 +864,24 @@ pub enum Record {
         #[n(0)]
         version: u16,
     },
+    /// The hub started: grants of before are void, requests signed before are stale.
+    #[n(75)]
+    HubStarted {
+        /// Names the start.
+        #[n(0)]
+        start: Hash,
+    },
+    /// A node started.
+    #[n(76)]
+    NodeStarted {
+        /// The node.
+        #[n(0)]
+        node: NodeId,
+        /// Names the start.
+        #[n(1)]
+        start: Hash,
+        /// Its store is a copy of an earlier state.
+        #[n(2)]
+        rewound: bool,
+    },
 }

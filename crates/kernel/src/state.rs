@@ -28,6 +28,7 @@ use types::{ForwardId, Hash, IncidentId, KeyId, Label, LinkId, NodeId, OperatorI
 use crate::access::Access;
 use crate::policy::PolicySet;
 use crate::record::Response;
+use crate::starts::HubStart;
 pub(crate) use apply_incident::window;
 pub(crate) use apply_key::in_scope;
 pub(crate) use apply_operator::identity_hash;
@@ -96,6 +97,11 @@ pub struct State {
     quarantines: Quarantines,
     #[n(21)]
     voices: Voices,
+    #[n(75)]
+    hub_start: HubStart,
+    #[n(76)]
+    #[cbor(with = "table")]
+    node_starts: BTreeMap<NodeId, Hash>,
     #[n(25)]
     #[cbor(with = "table")]
     identities: BTreeMap<Hash, OperatorId>,

@@ -7,7 +7,7 @@ use crate::effect::Effect;
 use crate::event::Event;
 use crate::record::{Record, Refusal};
 use crate::state::State;
-use crate::{access, boundary, channel, distribution, ingress, mesh, saes, sentinel, tick};
+use crate::{access, boundary, channel, distribution, ingress, mesh, saes, sentinel, starts, tick};
 
 /// What an event leads to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -69,6 +69,11 @@ fn dispatch(draft: &mut Draft<'_>, event: &Event) {
         Event::Signal { source, subject, kind } => sentinel::from_node(draft, source, subject, *kind),
         Event::Detected { subject, kind, confidence_ppm } => {
             sentinel::detected(draft, subject, *kind, *confidence_ppm);
+        }
+        Event::HubStarted { start } => starts::hub_started(draft, *start),
+        Event::NodeStarted { node, start, earlier, account, unknown } => {
+            let said = starts::Said { start: *start, earlier, account: *account, unknown: *unknown };
+            starts::node_started(draft, node, &said);
         }
         Event::Resumed { since, pause } => boundary::resumed(draft, *since, *pause),
     }

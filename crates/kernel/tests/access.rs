@@ -26,6 +26,8 @@ mod operators;
 mod replays;
 #[path = "access/saes.rs"]
 mod saes;
+#[path = "access/starts.rs"]
+mod starts;
 
 /// A boundary with five people: `op1`, `op2` and `op5` on duty, `op3` an operator, `op4` an auditor.
 struct World {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crypto::{AuthKey, Entropy, EntropyError, Secret32};
+use crypto::{AuthKey, Secret32};
 use store::{StoreHandle, VaultSecret};
 
 use crate::id::{KeyUuid, Place, SheetTag, UNIT};
@@ -25,11 +25,6 @@ impl Body {
     /// A new sheet.
     pub(crate) fn new(id_key: AuthKey, bits: RawBits) -> Self {
         Self { id_key, bits: Mutex::new(bits) }
-    }
-
-    /// A new sheet with a fresh key for its identifiers.
-    pub(crate) fn fresh(entropy: &Entropy, bits: RawBits) -> Result<Self, EntropyError> {
-        Ok(Self::new(AuthKey::generate(entropy)?, bits))
     }
 
     /// Key of identifiers ‖ bits, as sealed.

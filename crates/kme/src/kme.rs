@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crypto::Entropy;
 use store::StoreHandle;
 use tokio::sync::{Notify, Semaphore};
-use types::Timestamp;
+use types::{Hash, Timestamp};
 
 use crate::bodies::Bodies;
 use crate::config::{ConfigError, KmeConfig, Limits};
@@ -22,6 +22,7 @@ use crate::served::Served;
 use crate::shelf::Shelf;
 use crate::wire::{Refusal, Status};
 
+mod adjourn;
 mod fetch;
 mod give;
 mod receive;
@@ -71,6 +72,12 @@ pub struct Kme {
     quarantine: Mutex<Vec<share::Quarantined>>,
     draws: Semaphore,
     closed: AtomicBool,
+    /// Whether keys are held back until it is certain who may have them.
+    held: AtomicBool,
+    /// Names this start.
+    start: Hash,
+    /// The starts of other KMEs, as they said last.
+    starts: Mutex<HashMap<KmeId, Hash>>,
 }
 
 /// Keys from one master to one slave.

@@ -9,6 +9,7 @@
 //! 1. A key is answered only after its delivery is durable, once to the master and once to each slave.
 //! 2. A key is given to a master only after the KMEs of all its slaves hold it durably.
 //! 3. Bits that another KME did not confirm stay, and are offered again: an outage burns nothing.
+//!    A start of either KME does: nothing from before it is given out, whatever the store says.
 //! 4. One caller, however slow or greedy, does not hold up another.
 
 mod bodies;
@@ -26,6 +27,7 @@ mod secret;
 mod served;
 pub mod server;
 mod shelf;
+mod start;
 pub mod wire;
 
 pub use directory::{Directory, Identity, SAE_URI, Sae};

@@ -2,20 +2,22 @@
 
 use minicbor::{Decode, Encode};
 use store::{CellName, VaultName};
-use types::Timestamp;
+use types::{Hash, Timestamp};
 
 use crate::id::{KeyUuid, KmeId, SaeId, SheetTag};
 use crate::peer::KeyPath;
 
 /// What every name of the KME starts with.
 pub(crate) const META: &str = "kme/meta/";
-/// Marks of the master's side.
+/// Marks of the master's side. A start reads none of them; they are written so that a node that could not keep an
+/// account of a key does not give it either.
 pub(crate) const GIVEN: &str = "kme/given/";
 /// Marks of the slave's side.
 pub(crate) const FETCHED: &str = "kme/fetched/";
 /// Keys shared with additional slaves.
 pub(crate) const PARCEL: &str = "kme/parcel/";
-const SHEET: &str = "kme/sheet/";
+/// Bits of sheets, in the vault.
+pub(crate) const SHEET: &str = "kme/sheet/";
 
 // A constant prefix and the hex digits and hyphens of a number always make a name.
 #[allow(clippy::expect_used)]
@@ -113,6 +115,9 @@ pub(crate) struct Meta {
     /// Where the other KME finds the bits, while it has not confirmed them.
     #[cbor(n(7), with = "minicbor::bytes")]
     pub(crate) reference: Option<Vec<u8>>,
+    /// The start of the other KME that it is of.
+    #[n(8)]
+    pub(crate) with: Hash,
 }
 
 /// Who may fetch a shared key.

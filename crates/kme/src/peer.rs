@@ -8,6 +8,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use minicbor::{Decode, Encode};
+use types::Hash;
 pub use types::mesh::KeyPath;
 
 use crate::id::{KeyUuid, KmeId, SaeId, SheetTag};
@@ -113,6 +114,12 @@ pub struct Offer {
     /// How they are protected.
     #[n(6)]
     pub path: KeyPath,
+    /// The start of the sender that the sheet is of.
+    #[n(7)]
+    pub from_start: Hash,
+    /// The start of the receiver that it is of; in another the receiver refuses it.
+    #[n(8)]
+    pub to_start: Hash,
 }
 
 /// A key for additional slaves.
@@ -154,6 +161,9 @@ pub enum PeerMessage {
     /// No further key comes from this sheet.
     #[n(3)]
     Finished(#[n(0)] SheetTag),
+    /// The sender runs in this start: what it shared in an earlier one it gives out no more.
+    #[n(4)]
+    Started(#[n(0)] Hash),
 }
 
 impl PeerMessage {
@@ -162,7 +172,7 @@ impl PeerMessage {
         match self {
             Self::Offer(offer) => Some(offer.path),
             Self::Share { path, .. } => Some(*path),
-            Self::Void(_) | Self::Finished(_) => None,
+            Self::Void(_) | Self::Finished(_) | Self::Started(_) => None,
         }
     }
 
@@ -170,7 +180,7 @@ impl PeerMessage {
     pub(crate) fn weaken(&mut self) {
         match self {
             Self::Offer(Offer { path, .. }) | Self::Share { path, .. } => *path = KeyPath::Kem,
-            Self::Void(_) | Self::Finished(_) => {}
+            Self::Void(_) | Self::Finished(_) | Self::Started(_) => {}
         }
     }
 
@@ -201,6 +211,9 @@ pub enum PeerAnswer {
     /// It could not be made durable, or there is no room: try again later.
     #[n(5)]
     Busy,
+    /// The receiver runs in this start.
+    #[n(6)]
+    Start(#[n(0)] Hash),
 }
 
 /// Why there is no answer.

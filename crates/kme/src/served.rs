@@ -22,14 +22,10 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
-    /// A sheet of `units`, of which `got` were fetched before.
-    pub(crate) fn new(master: SaeId, slave: SaeId, path: KeyPath, units: u16, got: Option<&[u8]>) -> Self {
-        let mut bits = vec![0; usize::from(units).div_ceil(8)];
-        if let Some(got) = got {
-            bits.iter_mut().zip(got).for_each(|(bit, got)| *bit = *got);
-        }
-        let set: u32 = bits.iter().map(|byte| byte.count_ones()).sum();
-        Self { master, slave, path, got: bits, left: u32::from(units).saturating_sub(set), finished: None }
+    /// A sheet of `units`, none fetched.
+    pub(crate) fn new(master: SaeId, slave: SaeId, path: KeyPath, units: u16) -> Self {
+        let got = vec![0; usize::from(units).div_ceil(8)];
+        Self { master, slave, path, got, left: u32::from(units), finished: None }
     }
 
     fn is_free(&self, place: Place) -> bool {

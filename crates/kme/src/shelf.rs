@@ -43,6 +43,7 @@ impl Mark {
         std::iter::once(self.leased).chain(numbers).flat_map(u16::to_be_bytes).collect()
     }
 
+    #[cfg(test)]
     pub(crate) fn from_bytes(tag: SheetTag, bytes: &[u8]) -> Option<Self> {
         let (numbers, rest) = bytes.as_chunks::<2>();
         let numbers: Vec<u16> = numbers.iter().map(|pair| u16::from_be_bytes(*pair)).collect();
@@ -323,6 +324,15 @@ impl Shelf {
         let reserved = &mut self.leaves.get_mut(&place.tag)?.reserved;
         let at = reserved.iter().position(|stretch| stretch.start == place.start)?;
         Some(reserved.swap_remove(at))
+    }
+
+    /// Takes a sheet off the shelf: no key comes from it any more.
+    pub(crate) fn forget(&mut self, tag: SheetTag) {
+        let Some(leaf) = self.leaves.remove(&tag) else { return };
+        self.scraps.retain(|scrap| *scrap != tag);
+        self.order.values_mut().for_each(|sheets| sheets.retain(|sheet| *sheet != tag));
+        let untouched = if leaf.open { leaf.units - leaf.cursor } else { 0 };
+        self.free -= u64::from(untouched) + leaf.scraps.iter().map(|scrap| u64::from(scrap.len)).sum::<u64>();
     }
 
     /// Sheets that no key will come from any more; they leave the shelf.

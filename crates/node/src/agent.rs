@@ -11,7 +11,7 @@ use std::time::Duration;
 use crypto::{Entropy, KeyMaterial, SharedSecret};
 use link::{Pad, PadBits};
 use session::Mark;
-use session::mesh::{DeliveryFrame, Forward, HubMessage, NodeMessage, PeerMessage, Receipt};
+use session::mesh::{DeliveryFrame, Forward, HubMessage, NodeMessage, PeerMessage, Receipt, Standing};
 use store::{Changes, StoreHandle};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -25,6 +25,7 @@ use crate::network::Network;
 use crate::peer::{Links, Outbox};
 use crate::prekeys::Prekeys;
 use crate::run::NodeError;
+use crate::standing::{Starts, Verdict};
 use crate::vault;
 
 mod membership;
@@ -86,6 +87,7 @@ pub(crate) struct Parts {
     pub(crate) store: StoreHandle,
     pub(crate) entropy: Arc<Entropy>,
     pub(crate) ring: KeyRing,
+    pub(crate) starts: Starts,
     pub(crate) forwards: Forwards,
     pub(crate) report: Duration,
     pub(crate) counter: Option<Arc<Counter>>,
@@ -209,9 +211,28 @@ impl Agent {
     fn hub_up(&mut self, urgent: Outbox, bulk: Outbox) {
         self.listed = self.parts.ring.ids();
         self.hub = Some(HubSide { urgent, bulk });
+        self.tell_urgently(&self.parts.starts.word());
         self.reported.begin();
         self.send_hub_prekey();
         self.tell_in_use();
+    }
+
+    /// The hub says how far its log is: applications are given keys from here on, unless it was put back.
+    async fn stand(&mut self, said: Standing) -> Result<(), NodeError> {
+        let before = self.parts.starts.hub_is_rewound();
+        let verdict = self.parts.starts.heard(said, &self.parts.store).await?;
+        let (Some(counter), Some(hub)) = (&self.parts.counter, &self.hub) else { return Ok(()) };
+        match verdict {
+            Verdict::Follows => counter.hub_stands(&hub.bulk),
+            Verdict::Rewound => counter.hold(),
+        }
+        if verdict == Verdict::Rewound && !before {
+            tracing::error!(
+                size = said.size,
+                "the hub's store was put back to an earlier state: no keys are taken from it and none are given"
+            );
+        }
+        Ok(())
     }
 
     fn send_hub_prekey(&mut self) {
@@ -249,6 +270,11 @@ impl Agent {
 
     async fn heard(&mut self, message: HubMessage) -> Result<(), NodeError> {
         match message {
+            HubMessage::Standing(said) => self.stand(said).await?,
+            HubMessage::Deliver(frame) if self.parts.starts.hub_is_rewound() => {
+                let keys = frame.keys.iter().map(|key| key.key).collect();
+                self.tell_failed(keys, "the hub's store was put back: it takes no keys from it");
+            }
             HubMessage::Deliver(frame) => self.open(frame),
             HubMessage::Activate(list) => {
                 let done = self.parts.ring.activate(&list);

@@ -1,8 +1,8 @@
 //! The counter at which applications (SAEs) are given keys: the node's key management entity, its listener, and
 //! what joins it to the mesh.
 //!
-//! Who is served comes from the hub's list and is kept, so that a node that starts without the hub serves whom it
-//! served before. What was given is accounted for to the hub.
+//! Who is served comes from the hub's list and is kept. A node that starts gives nothing until the hub has answered.
+//! What was given is accounted for to the hub.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -126,6 +126,8 @@ impl Counter {
             evidence: Arc::clone(&notes) as Arc<dyn kme::note::Evidence>,
         })
         .await?;
+        // Who may have keys, and that this store is not an old copy, is for the hub to say first.
+        kme.hold();
         carrier.serve(&kme);
         let tls = Arc::new(ServerTls::load(&server, &kme)?);
         let listener = listen(section.listen).await?;
@@ -145,7 +147,37 @@ impl Counter {
     pub(crate) fn hub_up(&self, bulk: &Outbox) {
         bulk.push(&NodeMessage::KmeUp(self.spec.clone()));
         self.carrier.hub_up(bulk.clone());
+        for node in self.neighbours() {
+            self.greet(node);
+        }
+    }
+
+    /// The hub has answered since this start, and its log goes on from where it was: keys may be given.
+    pub(crate) fn hub_stands(&self, bulk: &Outbox) {
         self.notes.hub_up(bulk.clone());
+        self.kme.release();
+    }
+
+    /// Gives no keys until the hub stands again.
+    pub(crate) fn hold(&self) {
+        self.kme.hold();
+    }
+
+    /// Number of the last account that the store had when the counter was opened.
+    pub(crate) fn account(&self) -> u64 {
+        self.notes.loaded()
+    }
+
+    /// Other nodes that serve applications.
+    fn neighbours(&self) -> std::collections::BTreeSet<NodeId> {
+        let saes = self.saes.lock().unwrap_or_else(PoisonError::into_inner);
+        saes.iter().map(|sae| sae.node.clone()).filter(|node| *node != self.me).collect()
+    }
+
+    /// Has the KMEs of this node and of `node` learn each other's starts.
+    fn greet(&self, node: NodeId) {
+        let kme = Arc::clone(&self.kme);
+        tokio::spawn(async move { kme.greet(&KmeId::from(&node)).await });
     }
 
     /// They are gone.

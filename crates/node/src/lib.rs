@@ -25,6 +25,7 @@ mod pairs;
 mod peer;
 mod prekeys;
 mod run;
+mod standing;
 mod stream;
 mod vault;
 

@@ -176,6 +176,7 @@ pub(crate) async fn run(session: Session, links: &Links, carrier: &Arc<Carrier>,
     drop(link);
     if !peer.is_hub() {
         carrier.peer_up(&peer, generation, outbox.clone());
+        carrier.greet(&peer);
         let _ = inputs.send(Input::PeerUp { peer: peer.clone(), generation, outbox }).await;
     }
     loop {

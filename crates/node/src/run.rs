@@ -24,6 +24,7 @@ use crate::files::{self, FilesError};
 use crate::forward::{self, Accepted, Forwards};
 use crate::network::{Admitted, Network, admits};
 use crate::peer::{self, Links};
+use crate::standing::Starts;
 use crate::vault::{self, LoadError};
 use crate::{counter, hub, network};
 
@@ -201,6 +202,7 @@ impl Node {
         let mut store = files::open_store(&config, &entropy)?;
         store.hold().map_err(FilesError::from)?;
         let store = StoreHandle::spawn(store).map_err(NodeError::Thread)?;
+        let mut starts = Starts::begin(&store, &entropy).await?;
         let (ring, kept) = vault::load(&store, config.node.clone()).await?;
         let endpoint = endpoint(&config, &entropy, kept, wall)?;
         let admitted: Admitted = Arc::clone(endpoint.book());
@@ -219,6 +221,7 @@ impl Node {
         let carrier = Carrier::new(me, Arc::clone(&links), admitted, relays, first);
         let carrier = Arc::new(carrier);
         let counter = open_counter(&config, &store, &entropy, &carrier).await?;
+        starts.set_account(counter.as_ref().map(|opened| opened.counter.account()));
         let (urgent, urgent_inputs) = mpsc::channel(QUEUE);
         let (inputs, bulk_inputs) = mpsc::channel(QUEUE);
         let accepted = Accepted::within(&config.allow_connect);
@@ -230,6 +233,7 @@ impl Node {
             store: store.clone(),
             entropy,
             ring,
+            starts,
             forwards: Forwards::new(Arc::clone(&network), accepted.clone(), failures),
             report: config.timing.report.get(),
             counter: counter.as_ref().map(|opened| Arc::clone(&opened.counter)),

@@ -144,6 +144,27 @@ pub enum HubMessage {
     /// Membership as it is now: a node may be talked to again, or the same signed anew.
     #[n(50)]
     Membership(#[n(0)] SignedRoster),
+    /// How far the log is, in which start of the hub. Sent when the node said in which start it runs, and again and
+    /// again after.
+    #[n(40)]
+    Standing(#[n(0)] Standing),
+}
+
+/// How far the hub's log is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Standing {
+    /// The hub's starts so far.
+    #[n(0)]
+    pub starts: u64,
+    /// Names the last of them.
+    #[n(1)]
+    pub start: Hash,
+    /// Entries of the log.
+    #[n(2)]
+    pub size: u64,
+    /// Leaf of the last of them.
+    #[n(3)]
+    pub leaf: Hash,
 }
 
 /// What the KMEs of two nodes say to each other, on one hop.
@@ -344,6 +365,22 @@ pub enum NodeMessage {
     /// To the KME of another node, to be relayed.
     #[n(12)]
     Kme(#[n(0)] KmeFrame),
+    /// The start in which the node runs; the first word of each session. Answered by [`HubMessage::Standing`].
+    #[n(40)]
+    Started {
+        /// Names the start.
+        #[n(0)]
+        start: Hash,
+        /// The start that the hub last confirmed, and those since then; the latest 16.
+        #[n(1)]
+        earlier: Vec<Hash>,
+        /// Number of the last account that the node's store had when it started.
+        #[n(2)]
+        account: Option<u64>,
+        /// How far the hub's log was when the node last heard of it.
+        #[n(3)]
+        seen: Option<Standing>,
+    },
 }
 
 /// Between two nodes on their link session. The node with the smaller name starts every mix.

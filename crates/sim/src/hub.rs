@@ -88,6 +88,7 @@ impl Hub {
             | Effect::Forwards(_)
             | Effect::Saes(_)
             | Effect::HandoutsKept { .. }
+            | Effect::Standing(_)
             | Effect::CutOperator(_)
             | Effect::Watch(_)
             | Effect::Reauthenticate(_) => {}

@@ -40,6 +40,8 @@ labels! {
     KEY_COMMITMENT = "qecnet/key/commitment/v1";
     /// Salt of the commitment to one key.
     KEY_SALT = "qecnet/key/salt/v1";
+    /// Mask of a sheet of keys of applications, which makes it of one start of both KMEs.
+    KME_STARTS = "qecnet/kme/starts/v1";
     /// Mask of a key delivery, from the hybrid KEM.
     DELIVERY_MASK = "qecnet/key/delivery-mask/v1";
     /// Authentication key of a delivery, from the hybrid KEM.

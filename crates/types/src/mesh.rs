@@ -234,6 +234,10 @@ words! {
         Telemetry = 15 "telemetry",
         /// The credential of an operator ends soon, or has ended.
         CredentialExpiry = 25 "credential-expiry",
+        /// A store was put back to an earlier state.
+        StoreRewound = 75 "store-rewound",
+        /// A quantum link's authentication begins anew, by the session alone, because an operator said so.
+        LinkReset = 76 "link-reset",
     }
 }
 

@@ -8,12 +8,12 @@ use std::time::Duration;
 use crypto::{KemPublic, SuiteId};
 use kernel::State;
 use kernel::event::{Event, KeyReceipt, KeyUsage};
-use session::mesh::{HubMessage, KeyUse, NodeMessage, Receipt};
+use session::mesh::{HubMessage, KeyUse, NodeMessage, Receipt, Standing};
 use session::{EnvelopeError, RecvError, SessionReceiver};
 use types::limits::{KEYS_PER_STEP, NODE_MESSAGE_LEN};
 use types::mesh::{LinkReport, SignalKind, Subject};
 use types::sae::Handout;
-use types::{KeyId, NodeId, Timestamp, cbor};
+use types::{Hash, KeyId, NodeId, Timestamp, cbor};
 
 use super::Mesh;
 use super::sources::Source;
@@ -104,6 +104,9 @@ impl Mesh {
             NodeMessage::KmeUp(kme) => self.say_one(from, Event::KmeUp { node, kme }).await,
             NodeMessage::HandedOut { number, handouts, gap } => self.account(from, number, handouts, gap).await,
             NodeMessage::Kme(frame) => self.relay(&node, frame),
+            NodeMessage::Started { start, earlier, account, seen } => {
+                self.started(from, start, earlier, account, seen).await;
+            }
             NodeMessage::ForwardFailed { id, reason } => {
                 tracing::warn!(%node, forward = %id, reason = %reason.chars().take(200).collect::<String>(), "a forward failed");
             }
@@ -135,6 +138,25 @@ impl Mesh {
         if let Some(place) = from.source.event(cbor::to_vec(&event).len()).await {
             // A stopped sequencer means that the hub is stopping.
             let _ = self.handle.report_from(event, place).await;
+        }
+    }
+
+    /// What a node says of its start. That it came back within it is recorded already.
+    async fn started(
+        &self,
+        from: &From<'_>,
+        start: Hash,
+        earlier: Vec<Hash>,
+        account: Option<u64>,
+        seen: Option<Standing>,
+    ) {
+        let node = from.node.clone();
+        let (known, unknown) = self.judge(&node, seen).await;
+        if unknown || known != Some(start) {
+            self.say_one(from, Event::NodeStarted { node: node.clone(), start, earlier, account, unknown }).await;
+        }
+        if known == Some(start) {
+            self.stand(&node).await;
         }
     }
 

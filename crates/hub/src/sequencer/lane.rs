@@ -39,6 +39,8 @@ impl Lane {
             | Event::NodeUp { .. }
             | Event::NodeDown { .. }
             | Event::KmeUp { .. }
+            | Event::HubStarted { .. }
+            | Event::NodeStarted { .. }
             | Event::Activated { .. }
             | Event::Refusals { .. }
             | Event::Signal { .. }

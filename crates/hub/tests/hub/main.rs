@@ -8,6 +8,7 @@ mod cut_off;
 mod endpoints;
 mod evidence_out;
 mod mesh;
+mod once;
 mod public;
 mod recovery;
 mod requests;

@@ -38,6 +38,17 @@ impl Nonces {
         self.seen.insert((operator.clone(), nonce));
         self.by_time.insert((at, operator.clone(), nonce));
         self.line = self.line.max(at - FRESHNESS - FRESHNESS);
+        self.forget();
+    }
+
+    /// Requests signed before `start` are stale from now on: whatever nonces were spent and are not known any more are
+    /// theirs.
+    pub(super) fn forbid_before(&mut self, start: Timestamp) {
+        self.line = self.line.max(start);
+        self.forget();
+    }
+
+    fn forget(&mut self) {
         while let Some((first, ..)) = self.by_time.first() {
             if *first >= self.line {
                 break;

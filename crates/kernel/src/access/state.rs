@@ -155,6 +155,10 @@ impl Access {
                 let grant_of = Grant { operator: operator.clone(), digest: *digest, expires: *expires, approved_by };
                 self.grants.insert(*grant, grant_of);
             }
+            Record::HubStarted { .. } => {
+                self.grants.clear();
+                self.nonces.forbid_before(at);
+            }
             Record::GrantUsed { grant } | Record::GrantExpired { grant } => {
                 self.grants.remove(grant);
             }

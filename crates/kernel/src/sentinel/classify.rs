@@ -41,6 +41,7 @@ pub const fn severity(kind: SignalKind, confidence_ppm: u32) -> Severity {
         | SignalKind::AuthFailure
         | SignalKind::Replay
         | SignalKind::KeyMismatch
+        | SignalKind::StoreRewound
         | SignalKind::DenialBurst => {
             if strong {
                 Severity::High
@@ -55,6 +56,7 @@ pub const fn severity(kind: SignalKind, confidence_ppm: u32) -> Severity {
         | SignalKind::GenerationFailure
         | SignalKind::DistributionFailure
         | SignalKind::ClockRegressed
+        | SignalKind::LinkReset
         | SignalKind::CredentialExpiry => {
             if strong {
                 Severity::Medium
@@ -133,6 +135,10 @@ pub const fn weight(voice: Voice, kind: SignalKind) -> u32 {
             | SignalKind::CredentialExpiry,
             Voice::Own | Voice::Witness,
         ) => UNLIKELY_PPM,
+        // Neither calls for more than a look by people.
+        (SignalKind::StoreRewound | SignalKind::LinkReset, Voice::Own) => STRONG_PPM,
+        (SignalKind::StoreRewound | SignalKind::LinkReset, Voice::Operator) => LIKELY_PPM,
+        (SignalKind::StoreRewound | SignalKind::LinkReset, Voice::Witness) => UNLIKELY_PPM,
     }
 }
 

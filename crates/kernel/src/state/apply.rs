@@ -76,6 +76,14 @@ impl State {
             }
             Record::KmeKnown { node, kme } => self.know_kme(node, kme),
             Record::HandedOut { node, number, handouts, .. } => self.account(node, *number, handouts),
+            Record::HubStarted { start } => {
+                self.hub_start.number += 1;
+                self.hub_start.name = Some(*start);
+                self.hub_start.at = self.clock;
+            }
+            Record::NodeStarted { node, start, .. } => {
+                self.node_starts.insert(node.clone(), *start);
+            }
             Record::SignalNoted { .. }
             | Record::IncidentOpened { .. }
             | Record::IncidentRaised { .. }

@@ -3,7 +3,7 @@
 use minicbor::{Decode, Encode};
 use types::mesh::SaeRole;
 use types::sae::{Handout, KmeSpec, SaeSpec};
-use types::{NodeId, SaeId, Timestamp};
+use types::{Hash, NodeId, SaeId, Timestamp};
 
 use super::State;
 
@@ -91,6 +91,16 @@ impl State {
     /// The KME of a node, where it is known.
     pub fn kme(&self, node: &NodeId) -> Option<&Kme> {
         self.kmes.get(node)
+    }
+
+    /// The start in which a node runs, as it said last.
+    pub fn started(&self, node: &NodeId) -> Option<Hash> {
+        self.node_starts.get(node).copied()
+    }
+
+    /// The hub's last start.
+    pub fn hub_start(&self) -> &crate::starts::HubStart {
+        &self.hub_start
     }
 
     /// Number of the last account of a node; 0 where there is none.

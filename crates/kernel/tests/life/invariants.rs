@@ -230,6 +230,9 @@ fn every_effect_has_a_record(step: &Step) {
                 matches!(record, Record::HandedOut { number: one, .. } if one == number)
                     || matches!(record, Record::Refused(_))
             }),
+            Effect::Standing(node) => {
+                has(&|record| matches!(record, Record::NodeStarted { node: one, .. } if one == node))
+            }
             Effect::Watch(nodes) => {
                 nodes.iter().all(|node| has(&|record| responded(record, &Response::Watch(node.clone()))))
             }

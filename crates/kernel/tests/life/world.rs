@@ -244,7 +244,7 @@ impl World {
             }
             Effect::Retire(_) | Effect::Destroy(_) | Effect::Readmit { .. } => {}
             Effect::Forwards(_) | Effect::CutOperator(_) | Effect::Saes(_) | Effect::HandoutsKept { .. } => {}
-            Effect::Watch(_) | Effect::Reauthenticate(_) => {}
+            Effect::Watch(_) | Effect::Reauthenticate(_) | Effect::Standing(_) => {}
         }
     }
 

@@ -31,6 +31,9 @@ impl Kme {
         if self.is_closed() {
             return Err(Refusal::Storage);
         }
+        if self.is_held() {
+            return Err(Refusal::Unconfirmed);
+        }
         let mut wanted = Vec::with_capacity(request.ids.len());
         let mut keys = Vec::with_capacity(request.ids.len());
         for id in &request.ids {

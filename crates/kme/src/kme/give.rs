@@ -54,6 +54,9 @@ impl Kme {
                 "additional_slave_SAE_IDs shall not name `{slave}`, the slave itself"
             )));
         }
+        if self.is_held() {
+            return Err(Refusal::Unconfirmed);
+        }
         let directory = self.directory();
         let target = self.target(&directory, caller, slave)?;
         for sae in &request.additional {

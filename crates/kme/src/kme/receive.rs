@@ -12,6 +12,7 @@ use crate::id::{KEY_LEN, KeyUuid, KmeId, SHEET_UNITS, SaeId, SheetTag, UNIT};
 use crate::names::{self, Meta, ParcelMeta, Side, Stage};
 use crate::peer::{KeyPath, Material, Offer, PeerAnswer, PeerMessage, SharedKey};
 use crate::served::{Parcel, Serving};
+use crate::start::Starts;
 
 impl Kme {
     /// Takes the message that `from` sent, and answers it. The node calls it with the name that the session
@@ -25,6 +26,10 @@ impl Kme {
             PeerMessage::Share { master, slaves, keys, path } => self.take_keys(from, master, slaves, keys, path).await,
             PeerMessage::Void(ids) => self.void(from, &ids).await,
             PeerMessage::Finished(tag) => self.finished(from, tag).await,
+            PeerMessage::Started(start) => {
+                self.met(from, start).await;
+                PeerAnswer::Start(self.start)
+            }
         }
     }
 
@@ -35,7 +40,7 @@ impl Kme {
     }
 
     async fn take_sheet(&self, from: &KmeId, offer: Offer) -> PeerAnswer {
-        let Offer { tag, master, slave, units, id_key, material, path } = offer;
+        let Offer { tag, master, slave, units, id_key, material, path, from_start, to_start } = offer;
         if !self.is_for_us(from, &master, std::slice::from_ref(&slave)) {
             return PeerAnswer::NotServed;
         }
@@ -44,6 +49,10 @@ impl Kme {
         if units == 0 || usize::from(units) > SHEET_UNITS || id_key.expose().len() != ID_KEY || carried_len != bytes {
             return PeerAnswer::Malformed;
         }
+        if to_start != self.start {
+            return PeerAnswer::Start(self.start);
+        }
+        self.met(from, from_start).await;
         let meta = Meta {
             side: Side::Slave,
             stage: Stage::Ready,
@@ -53,6 +62,7 @@ impl Kme {
             units,
             path,
             reference: None,
+            with: from_start,
         };
         let known = lock(&self.sheets).get(&tag).cloned();
         if let Some(known) = known {
@@ -62,8 +72,9 @@ impl Kme {
             Material::Reference(reference) => self.supply.redeem(from, reference, bytes).await.ok(),
             Material::Carried(bits) => Some(crate::secret::RawBits::from_slice(bits.expose())),
         };
-        let Some(bits) = bits.filter(|bits| bits.expose().len() == bytes) else { return PeerAnswer::NoMaterial };
+        let Some(mut bits) = bits.filter(|bits| bits.expose().len() == bytes) else { return PeerAnswer::NoMaterial };
         let Ok(id_key) = AuthKey::from_slice(id_key.expose()) else { return PeerAnswer::Malformed };
+        Starts { master: from_start, slave: self.start }.mask(&id_key, &mut bits);
         let body = Body::new(id_key, bits);
         let mut changes = Changes::default();
         changes.put_secret(names::sheet(tag), body.to_secret());
@@ -90,7 +101,7 @@ impl Kme {
 
     /// Lets the slave of a sheet fetch from it.
     pub(super) fn serve(&self, tag: SheetTag, meta: &Meta) {
-        let new = || Serving::new(meta.master.clone(), meta.slave.clone(), meta.path, meta.units, None);
+        let new = || Serving::new(meta.master.clone(), meta.slave.clone(), meta.path, meta.units);
         lock(&self.served).sheets.entry(tag).or_insert_with(new);
     }
 
@@ -166,22 +177,10 @@ impl Kme {
     }
 
     async fn finished(&self, from: &KmeId, tag: SheetTag) -> PeerAnswer {
-        let Some(mut meta) = lock(&self.sheets).get(&tag).cloned() else { return PeerAnswer::Done };
+        let Some(meta) = lock(&self.sheets).get(&tag).cloned() else { return PeerAnswer::Done };
         if meta.kme != *from || meta.side != Side::Slave {
             return PeerAnswer::NotServed;
         }
-        if meta.stage == Stage::Ready {
-            let at = now();
-            meta.stage = Stage::Finished(at);
-            let cell = (names::meta(tag), names::encode(&meta));
-            if self.journal.write(Changes::cells(vec![cell])).await.is_err() {
-                return PeerAnswer::Busy;
-            }
-            lock(&self.sheets).insert(tag, meta);
-            if let Some(serving) = lock(&self.served).sheets.get_mut(&tag) {
-                serving.finished = Some(at);
-            }
-        }
-        PeerAnswer::Done
+        if self.finish_sheet(tag, meta).await.is_ok() { PeerAnswer::Done } else { PeerAnswer::Busy }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crypto::Secret32;
+use crypto::{AuthKey, Secret32};
 use store::Changes;
 use tokio::time::{sleep, timeout};
 
@@ -32,6 +32,8 @@ enum StockError {
     Lost,
     #[error("the quantum channel has too few bits: its sheet goes under the hybrid KEM alone")]
     NoPad,
+    #[error("the slave's KME started anew: what it held is drawn again")]
+    Restarted,
     #[error("the slave's KME does not confirm")]
     Unconfirmed,
     #[error("the slave's KME refuses: {0:?}")]
@@ -88,7 +90,7 @@ impl Kme {
                     let peer_down = matches!(error, StockError::Unconfirmed | StockError::Refused(_));
                     line.peer_down.store(peer_down, Ordering::Relaxed);
                     tracing::warn!(master = %line.master, slave = %line.slave, %error, "no keys were added");
-                    if matches!(error, StockError::NoPad) {
+                    if matches!(error, StockError::NoPad | StockError::Restarted) {
                         line.starved.store(true, Ordering::Relaxed);
                         continue;
                     }
@@ -112,20 +114,23 @@ impl Kme {
 
     /// Draws and seals one sheet.
     async fn draw(&self, line: &Arc<Line>) -> Result<SheetTag, StockError> {
+        let with = self.start_of(&line.kme).await.ok_or(StockError::Unconfirmed)?;
         let units = self.sheet_units(line);
         let bytes = usize::from(units) * UNIT;
         let permit = self.draws.acquire().await.map_err(|_| StockError::NotDurable)?;
         let drawn = timeout(DRAW, self.supply.draw(&line.kme, bytes)).await;
-        let Drawn { bits, reference, path } =
+        let Drawn { mut bits, reference, path } =
             drawn.map_err(|_| SupplyError::Failed("it gave no answer".to_owned()))??;
         drop(permit);
         if bits.expose().len() != bytes {
             return Err(SupplyError::Failed("it gave another number of bits than asked for".to_owned()).into());
         }
         let side = if line.kme == self.config.id { Side::Both } else { Side::Master };
-        let body = Arc::new(Body::fresh(&self.entropy, bits)?);
         let (master, slave, kme) = (line.master.clone(), line.slave.clone(), line.kme.clone());
-        let meta = Meta { side, stage: Stage::Offered, master, slave, kme, units, path, reference };
+        let meta = Meta { side, stage: Stage::Offered, master, slave, kme, units, path, reference, with };
+        let id_key = AuthKey::generate(&self.entropy)?;
+        self.starts_as_master(&meta).mask(&id_key, &mut bits);
+        let body = Arc::new(Body::new(id_key, bits));
         let tag = self.enter(meta, body).await?;
         lock(&line.offered).push_back(tag);
         Ok(tag)
@@ -170,7 +175,11 @@ impl Kme {
         let body = self.bodies.load(tag).await.ok().flatten().ok_or(StockError::Lost)?;
         let material = match &meta.reference {
             Some(reference) => Material::Reference(reference.clone()),
-            None => Material::Carried(body.copy_bits()),
+            None => {
+                let mut bits = body.copy_bits();
+                self.starts_as_master(&meta).mask(&body.id_key, &mut bits);
+                Material::Carried(bits)
+            }
         };
         let message = PeerMessage::Offer(Offer {
             tag,
@@ -180,6 +189,8 @@ impl Kme {
             id_key: RawBits::from_slice(body.id_key.expose()),
             material,
             path: meta.path,
+            from_start: self.start,
+            to_start: meta.with,
         });
         let answer = timeout(self.config.timing.confirm.into(), self.peer.send(&line.kme, &message)).await;
         match answer {
@@ -194,6 +205,12 @@ impl Kme {
                 // The other half of these bits does not exist: they are of no use.
                 self.drop_offered(line, tag).await?;
                 Err(StockError::Refused(answer))
+            }
+            Ok(Ok(PeerAnswer::Start(start))) => {
+                self.met(&line.kme, start).await;
+                // Drawn before that was known.
+                self.drop_offered(line, tag).await?;
+                Err(StockError::Restarted)
             }
             Ok(Ok(answer)) => Err(StockError::Refused(answer)),
             Ok(Err(PeerError::NoPad(_))) => {

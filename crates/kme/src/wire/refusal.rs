@@ -69,6 +69,9 @@ pub enum Refusal {
     /// A KME that must have a key did not confirm it. Nothing was consumed.
     #[error("the KME of a slave SAE cannot be reached: try again later")]
     PeerDown,
+    /// This KME started, and the hub has not said yet that it may give keys.
+    #[error("this KME started and waits for the hub of its boundary: try again later")]
+    Unconfirmed,
     /// What must be durable cannot be made so, or the KME is stopping.
     #[error("key data access error")]
     Storage,
@@ -79,7 +82,9 @@ impl Refusal {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::UnknownCaller | Self::ClassicalExchange | Self::NotEntitled => StatusCode::UNAUTHORIZED,
-            Self::Empty | Self::Quota | Self::PeerDown | Self::Storage => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Empty | Self::Quota | Self::PeerDown | Self::Unconfirmed | Self::Storage => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::SizeNotBytes
             | Self::MandatoryUnsupported(_)
             | Self::MandatoryUnmet(_)

@@ -111,7 +111,11 @@ async fn a_kme_speaks_only_for_its_own_saes() {
     use kme::peer::{KeyPath, Material, Offer, PeerAnswer, PeerMessage};
     let world = World::new();
     let kb = world.start(config("kb")).await;
+    let mine = types::Hash::new([5; 32]);
+    let started = kb.kme.receive(&"ka".parse().unwrap(), PeerMessage::Started(mine)).await;
+    let PeerAnswer::Start(start) = started else { panic!("{started:?}") };
     let offer = |tag: [u8; 8], master: &str, slave: &str, units: u16, bytes: usize, id_key: usize| {
+        let to_start = if tag[7] == 9 { mine } else { start };
         let tag = minicbor::to_vec(u64::from_be_bytes(tag)).unwrap();
         PeerMessage::Offer(Offer {
             tag: minicbor::decode(&tag).unwrap(),
@@ -121,6 +125,8 @@ async fn a_kme_speaks_only_for_its_own_saes() {
             id_key: kme::RawBits::new(vec![1; id_key]),
             material: Material::Carried(kme::RawBits::new(vec![2; bytes])),
             path: KeyPath::Kem,
+            from_start: mine,
+            to_start,
         })
     };
     let tag = [0, 0, 1, 2, 3, 4, 5, 6];
@@ -133,6 +139,7 @@ async fn a_kme_speaks_only_for_its_own_saes() {
         ("ka", offer(tag, "a1", "b1", 4, 32, 31), PeerAnswer::Malformed),
         ("ka", offer(tag, "a1", "b1", 0, 0, 32), PeerAnswer::Malformed),
         ("ka", offer(tag, "a1", "b1", 4_097, 8 * 4_097, 32), PeerAnswer::Malformed),
+        ("ka", offer([0, 0, 1, 2, 3, 4, 5, 9], "a1", "b1", 4, 32, 32), PeerAnswer::Start(start)),
         ("ka", offer(tag, "a1", "b1", 4, 32, 32), PeerAnswer::Done),
         ("ka", offer(tag, "a1", "b1", 4, 32, 32), PeerAnswer::Done),
         ("ka", offer(tag, "a1", "b2", 4, 32, 32), PeerAnswer::TagTaken),

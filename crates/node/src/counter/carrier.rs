@@ -108,6 +108,15 @@ impl Carrier {
         lock(&self.ways).peers.insert(peer.clone(), (generation, outbox));
     }
 
+    /// Has the KMEs of this node and of `peer` learn each other's starts.
+    pub(crate) fn greet(&self, peer: &NodeId) {
+        let kme = self.kme.read().unwrap_or_else(PoisonError::into_inner).upgrade();
+        if let Some(kme) = kme {
+            let peer = KmeId::from(peer);
+            tokio::spawn(async move { kme.greet(&peer).await });
+        }
+    }
+
     pub(crate) fn peer_down(&self, peer: &NodeId, generation: u64) {
         let mut ways = lock(&self.ways);
         if ways.peers.get(peer).is_some_and(|(now, _)| *now == generation) {

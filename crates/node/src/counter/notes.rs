@@ -74,6 +74,8 @@ pub(crate) struct Notes {
     wake: Notify,
     /// Held from a look at the sums until it is durable: an older account never replaces a newer.
     order: tokio::sync::Mutex<()>,
+    /// Number of the last account that was in the store.
+    loaded: u64,
 }
 
 fn kind(handout: &Handout) -> Kind {
@@ -90,11 +92,16 @@ impl Notes {
         let (gap, gap_sent) = (kept.open, kept.gap);
         // Kept at once, as open: from here on an end without a word is noticed.
         let open = Open { number: kept.number, sent: kept.sent, waiting, gap, gap_sent, changed: true, hub: None };
-        Ok(Self { open: Mutex::new(open), store, wake: Notify::new(), order: tokio::sync::Mutex::default() })
+        let (open, loaded) = (Mutex::new(open), kept.number);
+        Ok(Self { open, store, wake: Notify::new(), order: tokio::sync::Mutex::default(), loaded })
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn loaded(&self) -> u64 {
+        self.loaded
     }
 
     pub(super) fn hub_up(&self, bulk: Outbox) {

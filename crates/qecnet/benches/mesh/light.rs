@@ -111,6 +111,7 @@ impl Agent {
             | HubMessage::Forwards(_)
             | HubMessage::Watch(_)
             | HubMessage::Saes(_)
+            | HubMessage::Standing(_)
             | HubMessage::HandoutsKept { .. }
             | HubMessage::Kme(_) => {}
         }
