@@ -2,7 +2,7 @@
 
 use types::mesh::{ForwardSpec, Groups, Subject};
 use types::sae::SaeSpec;
-use types::{BoundaryId, Hash, Label, OperatorId, RequestId, cbor};
+use types::{BoundaryId, Hash, IncidentId, Label, NodeId, OperatorId, RequestId, cbor};
 
 use crate::draft::Draft;
 use crate::event::{Command, Request};
@@ -52,13 +52,15 @@ pub(super) fn question(draft: &Draft<'_>, request: &Request) -> Result<Question,
 
 fn about(draft: &Draft<'_>, asker: &OperatorId, command: &Command) -> Result<(Action, Resource, Facts), Refusal> {
     let boundary = || draft.state.id().cloned().map(Resource::Boundary).ok_or(Refusal::WrongBoundary);
+    // Nobody shall approve what cannot be carried out.
+    let person =
+        |action, id, checked: Result<(), Refusal>| checked.map(|()| (action, operator(draft, id), Facts::None));
     Ok(match command {
         Command::Read { what } => (Action::Read, boundary()?, Facts::Read(what.clone())),
         Command::OpenConsole => (Action::OpenConsole, boundary()?, Facts::None),
         Command::ExportAudit => (Action::ExportAudit, boundary()?, Facts::None),
         Command::SetAssisted { on } => (Action::SetAssisted, boundary()?, Facts::On(*on)),
         Command::AdmitNode { node, .. } => {
-            // Nobody shall approve what cannot be carried out.
             mesh::check_admit(draft.state, node)?;
             let node = NodeRef { id: node.id.clone(), function: Some(node.function), isolated: false };
             (Action::AdmitNode, Resource::Node(node), Facts::None)
@@ -83,21 +85,10 @@ fn about(draft: &Draft<'_>, asker: &OperatorId, command: &Command) -> Result<(Ac
             let confidence_ppm = classify::weight(Voice::Operator, *kind);
             (Action::Signal, resource, Facts::Signal { kind: *kind, confidence_ppm })
         }
-        Command::IsolateNode { node } => {
-            respond::can_be_cut_off(draft, &Subject::Node(node.clone()))?;
-            let node = sentinel::node_ref(draft, node).ok_or(Refusal::NoSuchNode)?;
-            (Action::IsolateNode, Resource::Node(node), Facts::None)
-        }
-        Command::BreakGlass { subject } => {
-            break_glass::check(draft, asker, subject)?;
-            let resource = sentinel::resource(draft, subject).ok_or(Refusal::OutOfBounds)?;
-            (Action::BreakGlass, resource, Facts::None)
-        }
+        Command::IsolateNode { node } => (Action::IsolateNode, to_isolate(draft, node)?, Facts::None),
+        Command::BreakGlass { subject } => (Action::BreakGlass, to_quarantine(draft, asker, subject)?, Facts::None),
         Command::ConfirmBreakGlass { incident } => {
-            let found = draft.state.quarantines().of_incident(*incident);
-            let (subject, _) = found.ok_or(Refusal::NoQuarantine)?;
-            let resource = sentinel::resource(draft, subject).ok_or(Refusal::OutOfBounds)?;
-            (Action::ConfirmBreakGlass, resource, Facts::None)
+            (Action::ConfirmBreakGlass, under_quarantine(draft, *incident)?, Facts::None)
         }
         Command::AddForward { spec } => (Action::AddForward, forward(draft, spec)?, Facts::None),
         Command::RemoveForward { id } => {
@@ -117,22 +108,14 @@ fn about(draft: &Draft<'_>, asker: &OperatorId, command: &Command) -> Result<(Ac
             let known = draft.state.sae(id).ok_or(Refusal::NoSuchSae)?;
             (Action::RenewSae, sae(draft, &known.spec)?, Facts::None)
         }
-        Command::AddOperator { card } => {
-            operators::check_add(draft, card)?;
-            (Action::AddOperator, operator(draft, &card.id), Facts::None)
-        }
+        Command::AddOperator { card } => person(Action::AddOperator, &card.id, operators::check_add(draft, card))?,
         Command::RenewOperator { id, life } => {
-            operators::check_renew(draft, id, *life)?;
-            (Action::RenewOperator, operator(draft, id), Facts::None)
+            person(Action::RenewOperator, id, operators::check_renew(draft, id, *life))?
         }
         Command::ReplaceOperator { card } => {
-            operators::check_replace(draft, card)?;
-            (Action::ReplaceOperator, operator(draft, &card.id), Facts::None)
+            person(Action::ReplaceOperator, &card.id, operators::check_replace(draft, card))?
         }
-        Command::RemoveOperator { id } => {
-            operators::check_remove(draft, id)?;
-            (Action::RemoveOperator, operator(draft, id), Facts::None)
-        }
+        Command::RemoveOperator { id } => person(Action::RemoveOperator, id, operators::check_remove(draft, id))?,
         Command::ActivateRules { version } => {
             commands::check_rules(draft, *version)?;
             (Action::ActivateRules, boundary()?, Facts::None)
@@ -140,6 +123,21 @@ fn about(draft: &Draft<'_>, asker: &OperatorId, command: &Command) -> Result<(Ac
         Command::Approve { request, .. } => (Action::Approve, held(draft, *request)?, Facts::None),
         Command::Deny { request, .. } => (Action::Deny, held(draft, *request)?, Facts::None),
     })
+}
+
+fn to_isolate(draft: &Draft<'_>, node: &NodeId) -> Result<Resource, Refusal> {
+    respond::can_be_cut_off(draft, &Subject::Node(node.clone()))?;
+    sentinel::node_ref(draft, node).map(Resource::Node).ok_or(Refusal::NoSuchNode)
+}
+
+fn to_quarantine(draft: &Draft<'_>, asker: &OperatorId, subject: &Subject) -> Result<Resource, Refusal> {
+    break_glass::check(draft, asker, subject)?;
+    sentinel::resource(draft, subject).ok_or(Refusal::OutOfBounds)
+}
+
+fn under_quarantine(draft: &Draft<'_>, incident: IncidentId) -> Result<Resource, Refusal> {
+    let (subject, _) = draft.state.quarantines().of_incident(incident).ok_or(Refusal::NoQuarantine)?;
+    sentinel::resource(draft, subject).ok_or(Refusal::OutOfBounds)
 }
 
 fn operator(draft: &Draft<'_>, id: &OperatorId) -> Resource {

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use types::mesh::{NodeState, Subject};
-use types::{LinkId, NodeId, Timestamp};
+use types::mesh::{ForwardSpec, LinkReport, NodeState, Subject};
+use types::{ForwardId, LinkId, NodeId, Timestamp};
 
 use super::mesh::{Boundary, Link, Node};
 use super::{State, keys::Slot};
@@ -49,21 +49,11 @@ impl State {
             Record::KeysPurged { node, keys } => self.each_holder(node, keys, |holder| holder.purged = true),
             Record::KeysUsed { keys, .. } => self.count_usage(keys),
             Record::RotationOrdered { key_type, cause, incident } => self.order(*key_type, *cause, *incident),
-            Record::LinksMeasured(reports) => reports.iter().for_each(|report| {
-                let now = self.clock;
-                if let Some(link) = self.links.get_mut(&report.link) {
-                    link.measure(report, now);
-                }
-            }),
+            Record::LinksMeasured(reports) => self.measure(reports),
             Record::RulesActivated { version } => self.rules = *version,
             Record::AssistedSet { on } => self.assisted = *on,
-            Record::ForwardAdded { id, spec } => {
-                self.next.forward = self.next.forward.max(id.get().saturating_add(1));
-                self.forwards.insert(*id, spec.clone());
-            }
-            Record::ForwardRemoved { id } => {
-                self.forwards.remove(id);
-            }
+            Record::ForwardAdded { id, spec } => self.add_forward(*id, spec),
+            Record::ForwardRemoved { id } => drop(self.forwards.remove(id)),
             Record::OperatorRevoked { .. }
             | Record::OperatorAdded { .. }
             | Record::OperatorRenewed { .. }
@@ -71,9 +61,7 @@ impl State {
             | Record::OperatorRemoved { .. }
             | Record::OperatorEnding { .. } => self.apply_operator(record),
             Record::SaeAdded { spec } => self.add_sae(spec),
-            Record::SaeRemoved { id } => {
-                self.saes.remove(id);
-            }
+            Record::SaeRemoved { id } => drop(self.saes.remove(id)),
             Record::KmeKnown { node, kme } => self.know_kme(node, kme),
             Record::HandedOut { node, number, handouts, .. } => self.account(node, *number, handouts),
             Record::HubStarted { start } => {
@@ -116,6 +104,19 @@ impl State {
             | Record::Served { .. }
             | Record::Resumed { .. } => {}
         }
+    }
+
+    fn measure(&mut self, reports: &[LinkReport]) {
+        for report in reports {
+            if let Some(link) = self.links.get_mut(&report.link) {
+                link.measure(report, self.clock);
+            }
+        }
+    }
+
+    fn add_forward(&mut self, id: ForwardId, spec: &ForwardSpec) {
+        self.next.forward = self.next.forward.max(id.get().saturating_add(1));
+        self.forwards.insert(id, spec.clone());
     }
 
     fn create(&mut self, genesis: &Genesis) {

@@ -22,7 +22,7 @@ pub(crate) fn write(path: &Path, text: &str, public: bool) -> anyhow::Result<()>
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// As [`write`], with a mode.
+/// As [`write()`], with a mode.
 pub(crate) fn write_beside(path: &Path, text: &[u8], mode: u32) -> io::Result<()> {
     let partial = beside(path);
     match fs::remove_file(&partial) {
