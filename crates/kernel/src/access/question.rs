@@ -65,11 +65,7 @@ fn about(draft: &Draft<'_>, asker: &OperatorId, command: &Command) -> Result<(Ac
             let node = NodeRef { id: node.id.clone(), function: Some(node.function), isolated: false };
             (Action::AdmitNode, Resource::Node(node), Facts::None)
         }
-        Command::RestoreNode { node } => {
-            let known = sentinel::node_ref(draft, node).filter(|node| node.isolated);
-            let node = known.ok_or(Refusal::NoSuchNode)?;
-            (Action::RestoreNode, Resource::Node(node), Facts::None)
-        }
+        Command::RestoreNode { node } => (Action::RestoreNode, to_restore(draft, node)?, Facts::None),
         Command::RotateKeys { key_type, emergency } => {
             let action = if *emergency { Action::RotateEmergency } else { Action::Rotate };
             let resource = key_type.map_or_else(boundary, |key_type| Ok(Resource::KeyType(key_type)))?;
@@ -123,6 +119,11 @@ fn about(draft: &Draft<'_>, asker: &OperatorId, command: &Command) -> Result<(Ac
         Command::Approve { request, .. } => (Action::Approve, held(draft, *request)?, Facts::None),
         Command::Deny { request, .. } => (Action::Deny, held(draft, *request)?, Facts::None),
     })
+}
+
+fn to_restore(draft: &Draft<'_>, node: &NodeId) -> Result<Resource, Refusal> {
+    let isolated = sentinel::node_ref(draft, node).filter(|node| node.isolated);
+    isolated.map(Resource::Node).ok_or(Refusal::NoSuchNode)
 }
 
 fn to_isolate(draft: &Draft<'_>, node: &NodeId) -> Result<Resource, Refusal> {

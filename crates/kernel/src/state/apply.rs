@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use types::mesh::{ForwardSpec, LinkReport, NodeState, Subject};
-use types::{ForwardId, LinkId, NodeId, Timestamp};
+use types::{ForwardId, Hash, LinkId, NodeId, Timestamp};
 
 use super::mesh::{Boundary, Link, Node};
 use super::{State, keys::Slot};
@@ -64,14 +64,8 @@ impl State {
             Record::SaeRemoved { id } => drop(self.saes.remove(id)),
             Record::KmeKnown { node, kme } => self.know_kme(node, kme),
             Record::HandedOut { node, number, handouts, .. } => self.account(node, *number, handouts),
-            Record::HubStarted { start } => {
-                self.hub_start.number += 1;
-                self.hub_start.name = Some(*start);
-                self.hub_start.at = self.clock;
-            }
-            Record::NodeStarted { node, start, .. } => {
-                self.node_starts.insert(node.clone(), *start);
-            }
+            Record::HubStarted { start } => self.start_hub(*start),
+            Record::NodeStarted { node, start, .. } => drop(self.node_starts.insert(node.clone(), *start)),
             Record::SignalNoted { .. }
             | Record::IncidentOpened { .. }
             | Record::IncidentRaised { .. }
@@ -104,6 +98,12 @@ impl State {
             | Record::Served { .. }
             | Record::Resumed { .. } => {}
         }
+    }
+
+    fn start_hub(&mut self, start: Hash) {
+        self.hub_start.number += 1;
+        self.hub_start.name = Some(start);
+        self.hub_start.at = self.clock;
     }
 
     fn measure(&mut self, reports: &[LinkReport]) {
