@@ -82,7 +82,7 @@ impl Topic {
 #[serde(rename_all = "snake_case")]
 pub enum View {
     /// The boundary at a glance.
-    Status(StatusView),
+    Status(Box<StatusView>),
     /// All nodes.
     Nodes(Vec<NodeView>),
     /// All keys that are not long destroyed.

@@ -23,7 +23,7 @@ use crate::sequencer::Look;
 pub(crate) fn view(topic: Topic, look: &Look<'_>, history: &History) -> Option<View> {
     let state = look.state;
     Some(match topic {
-        Topic::Status => View::Status(status(look)?),
+        Topic::Status => View::Status(Box::new(status(look)?)),
         Topic::Nodes => View::Nodes(state.nodes().keys().filter_map(|id| node(state, id)).collect()),
         Topic::Keys => View::Keys(state.keys().iter().map(|(id, one)| key(*id, one)).collect()),
         Topic::Links => View::Links(links(state, history)),

@@ -94,7 +94,7 @@ async fn hub_answers(context: &Context) -> Finding {
 
 async fn mesh(context: &Context) -> Vec<Finding> {
     let status = match context.read(Topic::Status).await {
-        Ok(View::Status(status)) => status,
+        Ok(View::Status(status)) => *status,
         Ok(_) => return vec![Finding::new("status", Err("the hub answers in another version".to_owned()))],
         Err(fault) => return vec![Finding::new("status", Err(output::sentence(&fault.error)))],
     };

@@ -12,7 +12,7 @@ pub(crate) async fn run(context: &Context, status: &Status) -> Result<Exit, Faul
         return watch(context).await;
     }
     let View::Status(status) = context.read(Topic::Status).await? else { return Err(unexpected()) };
-    context.show(&status, render::status)
+    context.show(&*status, render::status)
 }
 
 /// Shows every change until the hub or the reader goes.

@@ -147,7 +147,7 @@ impl Deployment {
         }
         fs::create_dir_all(self.cards())?;
         card.save(&self.cards())?;
-        self.know(&[card.clone()])
+        self.know(std::slice::from_ref(card))
     }
 
     /// Has this deployment's operators recognise those of `cards`.

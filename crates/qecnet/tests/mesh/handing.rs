@@ -140,6 +140,18 @@ fn collect(value: &Value, found: &mut Vec<Value>) {
     }
 }
 
+/// From the slave to its master, under quantum bits on every hop or not at all.
+fn under_quantum_bits(a1: &Sae, b1: &Sae) {
+    let demand = r#"{"number":1,"extension_mandatory":[{"qecnet_path":"qkd+kem"}]}"#;
+    let answer = wait("a key with quantum bits on every hop", || {
+        let (status, answer) = b1.curl("a1/enc_keys", Some(demand));
+        (status == 200).then_some(answer)
+    });
+    let quantum = keys(&answer);
+    let (status, answer) = a1.dec_keys("b1", &[&quantum[0].0]);
+    assert_eq!((status, keys(&answer)), (200, quantum));
+}
+
 /// KM-08: keys go to a master at one node and to its slave at another, each once; who is not entitled gets
 /// none; a killed node repeats nothing; a removed application is refused; and all of it is in the log.
 #[test]
@@ -162,15 +174,7 @@ fn two_applications_at_two_nodes_are_given_the_same_keys_once() {
     let (status, answer) = b1.dec_keys("a1", &ids);
     assert_eq!(status, 400, "a second delivery: {answer}");
 
-    // The other way round, under quantum bits on every hop or not at all.
-    let demand = r#"{"number":1,"extension_mandatory":[{"qecnet_path":"qkd+kem"}]}"#;
-    let answer = wait("a key with quantum bits on every hop", || {
-        let (status, answer) = b1.curl("a1/enc_keys", Some(demand));
-        (status == 200).then_some(answer)
-    });
-    let quantum = keys(&answer);
-    let (status, answer) = a1.dec_keys("b1", &[&quantum[0].0]);
-    assert_eq!((status, keys(&answer)), (200, quantum));
+    under_quantum_bits(&a1, &b1);
 
     // Limited to one partner; and a key for three at once.
     let (status, answer) = b1.curl("c1/enc_keys", None);
