@@ -24,7 +24,7 @@ async fn s2_a_second_hub_on_one_store_does_not_start() {
     elsewhere.listen = "127.0.0.1:0".parse().unwrap();
     elsewhere.mesh_listen = "127.0.0.1:0".parse().unwrap();
     for config in [deployment.config.clone(), elsewhere] {
-        let error = Hub::start(config).await.err().expect("there are two hubs on one store");
+        let error = Hub::start(config).await.expect_err("there are two hubs on one store");
         assert!(matches!(error, StartError::Store(_) | StartError::Listen { .. }), "{error}");
     }
     answered(&operator).await;

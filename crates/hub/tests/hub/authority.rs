@@ -70,7 +70,7 @@ async fn waiting(client: &Client) -> Vec<ApprovalView> {
 
 async fn status(client: &Client) -> StatusView {
     let View::Status(status) = read(client, "status").await else { panic!("no status") };
-    status
+    *status
 }
 
 /// S4, SM-04, SM-09: a response that waits is neither reviewed away nor approved by those on whose word it
