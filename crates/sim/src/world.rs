@@ -103,6 +103,9 @@ impl World {
             sessions_made: 0,
         };
         world.step(Event::Create(Box::new(genesis(&ids, refresh, seed))))?;
+        if world.hub.state().boundary().is_none() {
+            return Err(Violation::new("the boundary did not begin: an empty one keeps every promise"));
+        }
         Ok(world)
     }
 
@@ -382,8 +385,11 @@ impl World {
 
 fn genesis(ids: &[NodeId], refresh: Millis, seed: u64) -> Genesis {
     let salt = Label::KEY_SALT.hash(&[&seed.to_be_bytes()]);
-    let spec =
-        |(id, function): (&NodeId, &Function)| NodeSpec { id: id.clone(), function: *function, identity: Hash::ZERO };
+    let spec = |(id, function): (&NodeId, &Function)| NodeSpec {
+        id: id.clone(),
+        function: *function,
+        identity: Label::IDENTITY.hash(&[id.as_str().as_bytes()]),
+    };
     let ends: Vec<NodeId> = std::iter::once(NodeId::hub()).chain(ids.iter().cloned()).collect();
     let links = ends
         .iter()

@@ -7,10 +7,16 @@ use types::{Millis, Timestamp};
 const PAUSE: Millis = Millis::from_secs(10);
 
 /// What the sequencer knows of the store's reserve.
-#[derive(Default)]
 pub(super) struct Reserve {
-    /// When it was last tried to make it whole, where it is not.
+    /// When it was last tried to make it whole, where it is not known to be.
     short: Option<Timestamp>,
+}
+
+impl Default for Reserve {
+    /// Not known to be whole: a hub may start on a disk that is full.
+    fn default() -> Self {
+        Self { short: Some(Timestamp::from_millis(0)) }
+    }
 }
 
 impl Reserve {

@@ -8,7 +8,7 @@ use api::Client;
 use kernel::event::Command;
 use node::KmeSection;
 use types::NodeId;
-use types::mesh::{SignalKind, Subject};
+use types::mesh::{KeyType, SignalKind, Subject};
 
 /// A copy of the files of a store, as a snapshot of the disk under a process takes it.
 struct Image(Vec<(PathBuf, Vec<u8>)>);
@@ -189,7 +189,7 @@ async fn s7_a_hub_that_is_put_back_is_noticed_and_repeats_nothing() {
     seen.take(&a1, 2).await;
     let image = Image::of(&deployment.config.files.store);
     // After the copy: a request is carried out, and the nodes hear of a later log.
-    let used = deployment.signed("op1", Command::RotateKeys { key_type: None, emergency: false });
+    let used = deployment.signed("op1", Command::RotateKeys { key_type: Some(KeyType::MeshSession), emergency: false });
     let operator = deployment.hostile_operator(&hub, "op1");
     assert_eq!(operator.send(&used).await.unwrap().status, 200);
     stop(running).await;

@@ -9,7 +9,7 @@ use types::{GrantId, Millis};
 use crate::{World, decision, digest_of, grant_in, is_carried_out, name, node, refusal};
 
 /// A command that takes a grant and nobody's approval.
-fn admit(id: &str) -> Command {
+pub(crate) fn admit(id: &str) -> Command {
     Command::AdmitNode { node: node(id, Function::Comms), links: vec![] }
 }
 

@@ -6,7 +6,8 @@ use types::mesh::{Exchange, KeyPath, SaeRole, SignalKind, Subject};
 use types::sae::Handout;
 use types::{Hash, Millis, NodeId};
 
-use crate::{World, assist, is_carried_out, name, refusal};
+use crate::grants::admit;
+use crate::{World, is_carried_out, name, refusal};
 
 fn start(number: u8) -> Hash {
     Hash::new([number; 32])
@@ -30,17 +31,17 @@ fn rewound(records: &[Record]) -> Option<Subject> {
 #[test]
 fn s7_grants_and_requests_of_before_a_start_are_void() {
     let mut world = World::new();
-    let grant = world.granted("op1", assist());
-    let unused = world.request("op1", assist(), Some(grant));
+    let grant = world.granted("op1", admit("n9"));
+    let unused = world.request("op1", admit("n9"), Some(grant));
     // The log is put back to here. What follows happened, and the log does not know it.
     world.wait(Millis::from_secs(1));
     assert!(world.happen(Event::HubStarted { start: start(1) }).contains(&Record::HubStarted { start: start(1) }));
     let again = world.send(unused);
     assert_eq!(refusal(&again), Some(Refusal::Stale));
-    let presented = world.present("op1", assist(), grant);
+    let presented = world.present("op1", admit("n9"), grant);
     assert!(!is_carried_out(&presented) && refusal(&presented) == Some(Refusal::BadGrant), "{presented:?}");
-    let fresh = world.granted("op1", assist());
-    assert!(is_carried_out(&world.present("op1", assist(), fresh)), "what is asked for after it works");
+    let fresh = world.granted("op1", admit("n9"));
+    assert!(is_carried_out(&world.present("op1", admit("n9"), fresh)), "what is asked for after it works");
 }
 
 /// S7: a node whose store is a copy of an earlier state names another start than the log knows, or an account below

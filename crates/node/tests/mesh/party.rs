@@ -264,27 +264,31 @@ impl Hub {
     /// The next thing that `pick` wants of what the nodes say; what it does not want is dropped.
     pub(crate) async fn next<T>(&mut self, what: &str, mut pick: impl FnMut(&NodeId, NodeMessage) -> Option<T>) -> T {
         let wait = async {
+            // A prekey counts once both sessions are there: they come up side by side.
+            let mut early = Vec::new();
             loop {
-                match self.events.recv().await.unwrap() {
+                let (peer, message) = match self.events.recv().await.unwrap() {
                     Event::Up(peer, channel, sender) => {
                         let side = self.sides.get_mut(&peer).unwrap();
                         match channel {
                             Channel::Urgent => side.urgent = Some(sender),
                             _ => side.bulk = Some(sender),
                         }
+                        let Some(at) = early.iter().position(|(of, _)| *of == peer) else { continue };
+                        early.remove(at)
                     }
-                    Event::Said(peer, NodeMessage::Prekey(bytes)) => {
-                        let side = self.sides.get_mut(&peer).unwrap();
-                        side.prekey = Some(KemPublic::from_bytes(&bytes).unwrap());
-                        if let Some(found) = pick(&peer, NodeMessage::Prekey(bytes)) {
-                            return found;
-                        }
+                    Event::Said(peer, message) => (peer, message),
+                };
+                if let NodeMessage::Prekey(bytes) = &message {
+                    let side = self.sides.get_mut(&peer).unwrap();
+                    if side.urgent.is_none() || side.bulk.is_none() {
+                        early.push((peer, message));
+                        continue;
                     }
-                    Event::Said(peer, message) => {
-                        if let Some(found) = pick(&peer, message) {
-                            return found;
-                        }
-                    }
+                    side.prekey = Some(KemPublic::from_bytes(bytes).unwrap());
+                }
+                if let Some(found) = pick(&peer, message) {
+                    return found;
                 }
             }
         };

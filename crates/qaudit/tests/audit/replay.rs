@@ -25,7 +25,8 @@ fn an_honest_log_replays() {
     let boundary = Boundary::lived();
     let replayed = replay(boundary.bundle().as_slice(), &boundary.pins()).unwrap();
     assert_eq!(replayed.state, boundary.state.hash());
-    assert_eq!(replayed.signatures, 5);
+    let signed = boundary.entries.iter().filter(|(_, body)| matches!(body.event, Event::Request(_))).count() as u64;
+    assert!(replayed.signatures == signed && signed >= 5, "{} of {signed}", replayed.signatures);
     let all = boundary.entries.iter().flat_map(|(_, body)| &body.records);
     let decisions = all.clone().filter(|record| matches!(record, Record::Decided(_))).count() as u64;
     assert_eq!((replayed.records, replayed.decisions), (all.count() as u64, decisions));
