@@ -131,8 +131,14 @@ impl Deployment {
             for folder in parts.iter().filter(|folder| folder.exists()) {
                 fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
             }
-        } else if let Some(folder) = parts.iter().find(|folder| folder.exists()) {
-            anyhow::bail!("{} exists, of a deployment made in parts: give another --dir", folder.display());
+        } else {
+            // An empty folder is room that somebody made, such as a file system of its own.
+            for folder in parts.iter().filter(|folder| folder.exists()) {
+                let mut within = fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
+                if within.next().is_some() {
+                    anyhow::bail!("{} exists, of a deployment made in parts: give another --dir", folder.display());
+                }
+            }
         }
         whole::write(making, "", false)
     }
