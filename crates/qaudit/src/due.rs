@@ -4,7 +4,7 @@
 //! [`kernel::PAUSE`]; where it could not, it says so ([`Event::Resumed`]) before anything else. So
 //! after each entry a tick that would have decided something, and did not come in time, was left
 //! out, by whoever wrote the log. What a hub can still hide is that it claims a pause which was
-//! none: every pause is counted, and nodes' own signed times contradict a false one.
+//! none: every pause is counted, and nothing else contradicts a false one yet.
 
 use kernel::event::{Event, Pause};
 use kernel::{Body, State, step};

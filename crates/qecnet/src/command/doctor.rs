@@ -103,9 +103,10 @@ async fn mesh(context: &Context) -> Vec<Finding> {
         let outcome = match node.state {
             NodeState::Online => Ok("online".to_owned()),
             NodeState::Offline => Err("offline: look at its log".to_owned()),
-            NodeState::Isolated => {
-                Err(format!("isolated: see `qecnet incidents list`, then `qecnet nodes restore {}`", node.id))
-            }
+            NodeState::Isolated => Err(format!(
+                "isolated: see `qecnet incidents list`, then `qecnet nodes restore {} --reason TEXT`",
+                node.id
+            )),
         };
         findings.push(Finding::new(format!("node {}", node.id), outcome));
     }
