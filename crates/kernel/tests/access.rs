@@ -63,6 +63,10 @@ impl World {
     }
 
     fn under(policy: &str) -> Self {
+        Self::of(policy, vec![node("n1", Function::Grid), node("n2", Function::Lng), node("n5", Function::Defense)])
+    }
+
+    fn of(policy: &str, nodes: Vec<NodeSpec>) -> Self {
         let genesis = Genesis {
             boundary: boundary(),
             settings: Settings::default(),
@@ -74,7 +78,7 @@ impl World {
                 person("op4", &["auditors"]),
                 person("op5", &["duty"]),
             ],
-            nodes: vec![node("n1", Function::Grid), node("n2", Function::Lng), node("n5", Function::Defense)],
+            nodes,
             links: vec![LinkId::new(name("n1"), name("n2")).unwrap()],
             salt: Hash::ZERO,
             audit_key: Hash::ZERO,

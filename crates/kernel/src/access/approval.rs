@@ -206,24 +206,35 @@ pub(super) fn deny(draft: &mut Draft<'_>, permit: Permit, by: &OperatorId, id: R
     Verdict::Taken
 }
 
-/// Ends what time has overtaken, and what belongs to operators without a credential.
+/// What a held response that is asked for anew takes of a step's room, in keys: the names of its policies and its
+/// summary are in the entry again.
+const HELD_COST: usize = 4;
+
+/// Ends what time has overtaken, and what belongs to operators without a credential; as much as the step has room
+/// for: an entry that would not fit would stop all that is due after it.
 pub(crate) fn expire(draft: &mut Draft<'_>) {
     let state = draft.state;
     let revoked = |operator: &OperatorId| state.operator(operator).is_none_or(|operator| operator.revoked);
     for (id, grant) in state.access().grants() {
         if grant.expires <= draft.now || revoked(&grant.operator) {
+            if !draft.spend() {
+                return;
+            }
             draft.record(Record::GrantExpired { grant: *id });
         }
     }
     for (id, held) in state.access().held() {
         let of_revoked = matches!(&held.by, Principal::Operator(operator) if revoked(operator));
-        if held.response.is_some() {
-            if held.expires <= draft.now {
-                ask_again(draft, *id, held);
-            }
+        let is_over = held.expires <= draft.now || (of_revoked && held.response.is_none());
+        if !is_over {
             continue;
         }
-        if held.expires <= draft.now || of_revoked {
+        if !(0..HELD_COST).all(|_| draft.spend()) {
+            return;
+        }
+        if held.response.is_some() {
+            ask_again(draft, *id, held);
+        } else {
             draft.record(Record::HeldEnded { request: *id, by: None });
         }
     }

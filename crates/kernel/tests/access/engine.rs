@@ -1,12 +1,13 @@
 //! Assisted mode: the engine classifies and recommends; people decide (SM-09).
 
-use kernel::event::Command;
+use kernel::event::{Command, Event};
+use kernel::policy::DEFAULT_POLICY;
 use kernel::record::{Principal, Record, Refusal, Response};
-use kernel::response_digest;
-use types::mesh::{NodeState, Severity};
-use types::{Hash, Millis, RequestId};
+use kernel::{Body, Step, response_digest, step};
+use types::mesh::{Function, NodeState, Severity, SignalKind, Subject};
+use types::{Hash, KeyId, Millis, RequestId, cbor};
 
-use crate::{World, decision, detected, is_carried_out, name, refusal};
+use crate::{World, decision, detected, is_carried_out, name, node, refusal};
 
 fn isolate() -> Response {
     Response::IsolateNode(name("n2"))
@@ -99,4 +100,46 @@ fn a_response_policy_does_not_allow_is_withheld() {
     let records = world.happen(detected("n2"));
     assert!(!is_carried_out(&records));
     assert!(records.iter().any(|r| matches!(r, Record::ResponseWithheld { response: Response::IsolateNode(_), .. })));
+}
+
+/// Steps one tick; says how long its body is, and whether another follows at once.
+fn tick(world: &mut World) -> (usize, bool) {
+    let Step { records, more, .. } = step(&world.state, &Event::Tick, world.now);
+    let body = Body { rules: kernel::RULES, event: Event::Tick, records };
+    world.state.commit(&body, world.now);
+    (cbor::to_vec(&body).len(), more)
+}
+
+/// S1, S4: as many responses as one operator can have held are overdue at once. They are asked for anew over several
+/// ticks, each of which fits an entry: one that did not would stop everything that is due after it.
+#[test]
+fn s4_many_overdue_responses_are_asked_for_in_entries_that_fit() {
+    let names: Vec<String> = (1..=16).map(|at| format!("n{at}")).collect();
+    let mut world = World::of(DEFAULT_POLICY, names.iter().map(|id| node(id, Function::Grid)).collect());
+    for (at, id) in names.iter().enumerate() {
+        world.happen(Event::NodeUp { node: name(id), session: Hash::new([at as u8; 32]) });
+    }
+    while tick(&mut world).1 {}
+    world.set_assisted();
+    let keys: Vec<KeyId> = world.state.keys().keys().copied().collect();
+    for key in keys {
+        for kind in SignalKind::ALL {
+            world.ask("op1", Command::Signal { subject: Subject::Key(key), kind: *kind });
+        }
+    }
+    let held = world.state.access().held().len();
+    assert!(held > 256, "{held} of {} keys", world.state.keys().len());
+    world.wait(Millis::from_hours(2));
+    let mut ticks = 0;
+    loop {
+        let (len, more) = tick(&mut world);
+        assert!(len < 60_000, "tick {ticks} takes {len} bytes");
+        ticks += 1;
+        if !more {
+            break;
+        }
+    }
+    assert!(ticks > 1);
+    let waiting = world.state.access().held();
+    assert!(waiting.len() == held && waiting.values().all(|one| one.expires > world.now), "each is asked for anew");
 }
