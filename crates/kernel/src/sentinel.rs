@@ -26,6 +26,10 @@ const SIGNALS_PER_STEP: usize = 32;
 /// Most incidents in the state. Beyond, a new one takes the place of the least.
 pub const MOST_INCIDENTS: usize = 512;
 
+/// How many of them only confirmed compromises and what two people order can take: no single source brings those
+/// about, so none can fill the state against them.
+const FOR_CRITICAL: usize = 64;
+
 /// For so long after two people brought a node back, its neighbours may still refuse it: they hear of
 /// it one after the other.
 const HOMECOMING: Millis = Millis::from_secs(60);
@@ -238,7 +242,8 @@ pub(crate) fn incident_about(
 fn make_room(draft: &mut Draft<'_>, severity: Severity) -> Option<()> {
     let state = draft.state;
     let new = draft.opened.keys().filter(|id| state.incident(**id).is_none()).count();
-    if state.incidents().len() + new < MOST_INCIDENTS + draft.pruned.len() {
+    let places = MOST_INCIDENTS - if severity == Severity::Critical { 0 } else { FOR_CRITICAL };
+    if state.incidents().len() + new < places + draft.pruned.len() {
         return Some(());
     }
     let goes = |id: &IncidentId, one: &Incident| {

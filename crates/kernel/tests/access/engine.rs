@@ -110,10 +110,8 @@ fn tick(world: &mut World) -> (usize, bool) {
     (cbor::to_vec(&body).len(), more)
 }
 
-/// S1, S4: as many responses as one operator can have held are overdue at once. They are asked for anew over several
-/// ticks, each of which fits an entry: one that did not would stop everything that is due after it.
-#[test]
-fn s4_many_overdue_responses_are_asked_for_in_entries_that_fit() {
+/// Sixteen nodes in assisted mode, of which one operator says everything that one can say.
+fn crowded() -> World {
     let names: Vec<String> = (1..=16).map(|at| format!("n{at}")).collect();
     let mut world = World::of(DEFAULT_POLICY, names.iter().map(|id| node(id, Function::Grid)).collect());
     for (at, id) in names.iter().enumerate() {
@@ -127,6 +125,36 @@ fn s4_many_overdue_responses_are_asked_for_in_entries_that_fit() {
             world.ask("op1", Command::Signal { subject: Subject::Key(key), kind: *kind });
         }
     }
+    world
+}
+
+/// S4: one operator who fills the state with suspicions that nobody decided keeps the engine from no confirmed
+/// compromise, and two people from no isolation.
+#[test]
+fn s4_a_crowd_of_suspicions_leaves_room_for_what_is_confirmed() {
+    let mut world = crowded();
+    let refused =
+        world.ask("op1", Command::Signal { subject: Subject::Node(name("n9")), kind: SignalKind::NodeCompromise });
+    assert!(
+        !refused.iter().any(|record| matches!(record, Record::IncidentOpened { .. })),
+        "the state is full: {refused:?}"
+    );
+    let records = world.happen(detected("n2"));
+    assert!(records.iter().any(|one| matches!(one, Record::IncidentOpened { severity: Severity::Critical, .. })));
+    assert_eq!(held_responses(&records)[0].2, isolate(), "the engine asks");
+    let order = Command::IsolateNode { node: name("n3") };
+    let held = world.held("op1", order.clone());
+    world.approve("op2", held);
+    let grant = world.granted("op1", order.clone());
+    world.present("op1", order, grant);
+    assert_eq!(world.state.node(&name("n3")).unwrap().state, NodeState::Isolated);
+}
+
+/// S1, S4: as many responses as one operator can have held are overdue at once. They are asked for anew over several
+/// ticks, each of which fits an entry: one that did not would stop everything that is due after it.
+#[test]
+fn s4_many_overdue_responses_are_asked_for_in_entries_that_fit() {
+    let mut world = crowded();
     let held = world.state.access().held().len();
     assert!(held > 256, "{held} of {} keys", world.state.keys().len());
     world.wait(Millis::from_hours(2));
