@@ -179,8 +179,8 @@ async fn s7_a_node_gives_nothing_before_the_hub_has_answered() {
     hub.stop().await;
 }
 
-/// S7: the hub's store is put back to an earlier state: nodes notice, take no keys from it and give none, and once
-/// it is back an incident names the hub. A request and a grant that were used after the copy are void.
+/// S7: the hub's store is put back to an earlier state: an incident names the hub once
+/// it is back, and no node gives a key again. A request and a grant that were used after the copy are void.
 #[tokio::test(flavor = "multi_thread")]
 async fn s7_a_hub_that_is_put_back_is_noticed_and_repeats_nothing() {
     let deployment = deployment();
